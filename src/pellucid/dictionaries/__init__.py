@@ -1,1 +1,25 @@
+"""Sparse dictionaries: one file per architecture, one registry, one file format."""
 
+from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
+from pellucid.dictionaries.counters import FiringCounter
+from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
+from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
+from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
+from pellucid.dictionaries.topk import TopKConfig, TopKDictionary
+
+__all__ = [
+    "ARCHITECTURES",
+    "AnyArchitecture",
+    "ArchitectureBase",
+    "Dictionary",
+    "DictionaryHeader",
+    "FiringCounter",
+    "Forward",
+    "ReluConfig",
+    "ReluDictionary",
+    "TopKConfig",
+    "TopKDictionary",
+    "load_dictionary",
+    "make_dictionary",
+    "save_dictionary",
+]

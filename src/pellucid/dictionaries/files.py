@@ -1,0 +1,171 @@
+"""One dictionary on disk: config.json and weights.safetensors in a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from pellucid.core import files
+from pellucid.core.config import Config, build
+from pellucid.core.errors import ConfigError, FileFormatError, NumericsError, raise_all
+from pellucid.dictionaries.base import LARGEST, Dictionary
+from pellucid.dictionaries.registry import AnyArchitecture, empty_dictionary
+
+FORMAT = "pellucid-dictionary"
+VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "weights.safetensors"
+LARGEST_CONFIG = 2**24
+"""Bytes of config.json beyond which it is not read."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class HostRecord(Config):
+    """Which network a dictionary was trained on."""
+
+    name: str
+    """Name or path the host was loaded from."""
+    weights_sha256: str
+    """Hash of the host's weights, compared when the dictionary is used."""
+
+
+class DictionaryHeader(Config):
+    """What config.json says about a dictionary."""
+
+    format: Literal["pellucid-dictionary"]
+    """Always 'pellucid-dictionary'."""
+    version: Literal[1]
+    """Version of the file format."""
+    name: str = ""
+    """Name of the dictionary in its run."""
+    site: str
+    """Canonical name of the site it reads and writes."""
+    d_in: int = Field(ge=1, le=LARGEST)
+    """Width of the site."""
+    dtype: Literal["float32", "float64", "float16", "bfloat16"]
+    """Type of the weights."""
+    architecture: AnyArchitecture
+    """Config of the architecture, told apart by `kind`."""
+    objective: dict[str, Any]
+    """Config of the objective it was trained with."""
+    host: HostRecord
+    """Host it was trained on."""
+    tokens: int = Field(ge=0)
+    """Tokens it was trained on."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Anything else worth keeping: data digest, seed, versions."""
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """sha256 of weights.safetensors."""
+
+
+def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str, Any]) -> None:
+    """Write a dictionary to `folder`, whole or not at all; an older one there is replaced.
+
+    `header` holds at least site (str), objective (dict), host (dict: name, weights_sha256) and tokens (int); name (str)
+    and provenance (dict) are optional. Format, architecture, widths, dtype and hash are filled in.
+    Raises ConfigError listing what the header lacks or has too much, NumericsError naming weights that are not finite,
+    FileFormatError if `folder` holds anything but a dictionary.
+    """
+    folder = Path(folder)
+    tensors = dict(dictionary.state_dict())
+    _refuse_non_finite(tensors, f"the dictionary for {folder}", NumericsError)
+    _refuse_other_content(folder)
+    filled = {
+        "format": FORMAT,
+        "version": VERSION,
+        "d_in": dictionary.d_in,
+        "dtype": str(dictionary.decoder.dtype).removeprefix("torch."),
+        "architecture": dictionary.config.model_dump(mode="json"),
+        "weights_sha256": "0" * 64,
+    }
+    taken = sorted(filled.keys() & header.keys())
+    raise_all([f"'{key}' is filled in by save_dictionary, leave it out" for key in taken], title="header")
+    record = build(DictionaryHeader, {**header, **filled}, where="header")
+    with files.atomic_path(folder) as inner:
+        inner.mkdir()
+        files.save_tensors(inner / WEIGHTS_FILE, tensors)
+        record = record.model_copy(update={"weights_sha256": files.sha256_file(inner / WEIGHTS_FILE)})
+        files.write_json(inner / CONFIG_FILE, record.model_dump(mode="json"))
+        _make_way(folder, inner.parent)
+
+
+def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Dictionary, dict[str, Any]]:
+    """Read a dictionary and its header; the files are treated as hostile.
+
+    The header is checked first, then the hash of the weights, then names, shapes and dtypes of all tensors against the
+    header, before any of them is allocated. Nothing is unpickled.
+    Raises FileFormatError naming the file and everything in it that does not fit.
+    """
+    folder = Path(folder)
+    header = _read_header(folder / CONFIG_FILE)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise FileFormatError(f"{weights} does not exist")
+    found = files.sha256_file(weights)
+    if found != header.weights_sha256:
+        raise FileFormatError(
+            f"{weights} has sha256 {found}, but {CONFIG_FILE} says {header.weights_sha256}. "
+            f"One of them was changed or cut short: fetch or write the dictionary again."
+        )
+    dtype = DTYPES[header.dtype]
+    with torch.device("meta"):  # shapes without memory
+        dictionary = empty_dictionary(header.architecture, header.d_in).to(dtype)
+    shapes = {name: tuple(tensor.shape) for name, tensor in dictionary.state_dict().items()}
+    tensors = files.load_tensors(weights, shapes)
+    problems = [f"tensor '{name}' is {t.dtype}, wanted {dtype}" for name, t in sorted(tensors.items()) if t.dtype != dtype]
+    raise_all(problems, FileFormatError, title=f"{weights} does not hold what its config says")
+    _refuse_non_finite(tensors, str(weights), FileFormatError)
+    dictionary.load_state_dict(tensors, assign=True)
+    return dictionary.to(device), header.model_dump(mode="json")
+
+
+def _read_header(path: Path) -> DictionaryHeader:
+    if not path.is_file():
+        raise FileFormatError(f"{path} does not exist. A dictionary is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    size = path.stat().st_size
+    if size > LARGEST_CONFIG:
+        raise FileFormatError(f"{path} has {size} bytes, wanted at most {LARGEST_CONFIG}")
+    try:
+        values = files.read_json(path)
+    except RecursionError:
+        raise FileFormatError(f"{path} is nested too deep to be the config of a dictionary") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise FileFormatError(f"{path} is not the config of a dictionary: it does not say 'format': '{FORMAT}'")
+    if values.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path} has format version {values.get('version')!r}, this pellucid reads {VERSION}. Use the version that wrote it"
+        )
+    try:
+        return build(DictionaryHeader, values, where=str(path))
+    except ConfigError as error:
+        raise FileFormatError(str(error)) from None
+
+
+def _refuse_non_finite(tensors: dict[str, torch.Tensor], what: str, error: type[NumericsError | FileFormatError]) -> None:
+    problems = [
+        f"tensor '{name}' has {int((~tensor.isfinite()).sum())} of {tensor.numel()} values that are not finite"
+        for name, tensor in sorted(tensors.items())
+        if not bool(tensor.isfinite().all())
+    ]
+    raise_all(problems, error, title=f"{what} holds weights that are not numbers")
+
+
+def _refuse_other_content(folder: Path) -> None:
+    """Replacing a folder removes it, so it must hold a dictionary and nothing else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileFormatError(f"{folder} is a file, wanted a folder for the dictionary")
+    others = sorted({entry.name for entry in folder.iterdir()} - {CONFIG_FILE, WEIGHTS_FILE})
+    if others:
+        raise FileFormatError(f"{folder} holds other files ({', '.join(others[:5])}); choose an empty or new folder")
+
+
+def _make_way(folder: Path, scratch: Path) -> None:
+    """Move an older dictionary into the scratch folder, which is removed once the new one stands."""
+    if folder.exists():
+        os.replace(folder, scratch / "older")
