@@ -1,0 +1,332 @@
+"""The network under study: the user's own module, hooked in place, never copied or re-implemented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import SiteError, did_you_mean
+from pellucid.core.files import sha256_tensors
+from pellucid.core.logging import log
+from pellucid.hosts.hooks import Stop, frozen, visiting
+from pellucid.hosts.names import common_names, find_blocks
+from pellucid.hosts.replay import Plan, Prefix, placeholder, recording, replaying, same_bits, skippable, trace
+from pellucid.hosts.site import Site, split_name
+from pellucid.hosts.trees import first_float, leaves, map_tensors
+
+@dataclass(frozen=True)
+class Head:
+    """The module that turns features into logits, so that a caller can do it in chunks of positions."""
+
+    site: Site
+    """The module's input."""
+    module: nn.Module
+
+
+Edit = Callable[[Tensor], Tensor]
+"""Takes a site's value with features last, [positions..., d], and returns what takes its place."""
+
+
+@dataclass
+class Result:
+    """What one run gave."""
+
+    output: Any
+    """The host's output; None if the run stopped early."""
+    values: dict[Site, Tensor]
+    """Captured values with features last, [positions..., d]; a site called several times is stacked on a new first axis."""
+    prefixes: dict[Site, Prefix] = field(default_factory=dict)
+
+
+class Host:
+    """Any `nn.Module`, with named sites to capture, edit, splice, stop at and resume from.
+
+    The module is run frozen and in evaluation mode; its modes, gradients and hooks are as before after every call.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        name: str | None = None,
+        tokenizer: Any = None,
+        output: Callable[[Any], Tensor] | None = None,
+        blocks: Sequence[str] | None = None,
+    ) -> None:
+        """Wrap a module.
+
+        `output` picks the logits from what the module returns (default: `.logits`, or the first floating tensor);
+        `blocks` are the paths of the blocks in order (default: the longest stack of like modules).
+        """
+        self.module = module
+        self.name = name or type(module).__name__
+        self.tokenizer = tokenizer
+        self._pick = output
+        self.blocks = list(blocks) if blocks is not None else find_blocks(module)
+        self._paths = {path for path, _ in module.named_modules()}
+        self._common = common_names(module, self.blocks)
+        self._plans: dict[Site, Plan] = {}
+        self._calls: dict[Site, int] = {}
+        self._held = 0
+
+    @classmethod
+    def load(cls, name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> Host:
+        """Load a language model by catalogue name ('smollm2'), folder or hub name; see `hosts.language.load`."""
+        from pellucid.hosts.language import load
+
+        return load(name_or_path, device=device, dtype=dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the host's first parameter."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def site(self, name: str | Site) -> Site:
+        """Return the site of that name.
+
+        A name is a common one (`layers.8`, `layers.8.attn.z`), a TransformerLens hook name, or a module path, with
+        `.input` or `.output`, a tuple index `[1]` and the feature axis `@1` as needed. The feature axis is 1 for
+        convolutional outputs and the last one otherwise. Raises SiteError with the nearest names.
+        """
+        if isinstance(name, Site):
+            return name
+        if name in self._common:
+            return self._common[name]
+        parts = split_name(name)
+        if parts is None:
+            raise SiteError(f"site '{name}' cannot be read; write PATH, PATH.input or PATH.output, then [INDEX] and @AXIS as needed")
+        stem, index, axis = parts
+        if stem in self._common:
+            base = self._common[stem]
+        elif stem in self._paths:
+            base = Site(stem, axis=self._feature_axis(stem))
+        elif (path := stem.removesuffix(".input")) in self._paths and stem.endswith("input"):
+            base = Site(path, "input", axis=self._feature_axis(path))
+        elif (path := stem.removesuffix(".output")) in self._paths:
+            base = Site(path, axis=self._feature_axis(path))
+        else:
+            raise SiteError(f"unknown site '{name}' in {self.name}.{did_you_mean(stem, self.site_names())}{self._block_hint()}")
+        return Site(base.path, base.side, base.index if index is None else index, base.axis if axis is None else axis, name=name)
+
+    def site_names(self) -> list[str]:
+        """Every common name and module path."""
+        return [*self._common, *sorted(self._paths - {""})]
+
+    def widths(self, inputs: Any) -> dict[str, int]:
+        """Return the feature width of every common name (or module path, if there are none), by one dry pass."""
+        sites = {str(site): site for site in self._common.values()}
+        if not self.blocks:
+            sites |= {path: self.site(path) for path in sorted(self._paths - {""})}
+        found: dict[str, int] = {}
+
+        def note(name: str, site: Site) -> Callable[[Tensor], None]:
+            def visit(value: Tensor) -> None:
+                found[name] = value.shape[site.axis]
+
+            return visit
+
+        with ExitStack() as stack, torch.no_grad():
+            for name, site in sites.items():
+                if site.path in self._paths:
+                    stack.enter_context(visiting(self.module, site, note(name, site)))
+            try:
+                self._call(inputs)
+            except SiteError:
+                log.debug("some modules of %s give no floating tensor", self.name)
+        return found
+
+    def downstream(self, site: Site, *, last: bool = False) -> list[Site]:
+        """Return the outputs of the blocks after a site, in order; the final block's output only if `last`."""
+        here = self.block_of(site)
+        if here is None:
+            return []
+        own_output = site.path == self.blocks[here] and site.side == "output"
+        stop = len(self.blocks) if last else len(self.blocks) - 1
+        return [self.site(f"layers.{i}") for i in range(here + own_output, stop)]
+
+    def block_of(self, site: Site) -> int | None:
+        """Return the number of the block that holds a site; None if it lies in no block (-1 before the first)."""
+        for i, path in enumerate(self.blocks):
+            if site.path == path or site.path.startswith(path + "."):
+                return i
+        return None
+
+    def weights_digest(self, site: Site) -> str:
+        """Return a sha256 of the weights of the block that holds the site (of the whole host outside a block)."""
+        block = self.block_of(site)
+        module = self.module if block is None else self.module.get_submodule(self.blocks[block])
+        return sha256_tensors(dict(module.state_dict()))
+
+    def find_head(self, inputs: Any) -> Head | None:
+        """Return the last module if it alone turns features into this host's logits, by one dry pass; else None."""
+        with self.held(), torch.no_grad():
+            events, stack = trace(self.module)
+            with stack:
+                logits = self.logits(self._call(inputs))
+            path = next((path for kind, path, _ in reversed(events) if kind == "enter"), "")
+            if not path:
+                return None
+            site = Site(path, "input")
+            try:
+                features = self.run(inputs, capture=[site], stop=True).values[site]
+                same = same_bits(self.module.get_submodule(path)(features), logits)
+            except (SiteError, RuntimeError, TypeError):
+                return None
+        return Head(site, self.module.get_submodule(path)) if same else None
+
+    def logits(self, output: Any) -> Tensor:
+        """Return the tensor of logits [..., classes] in a host's output."""
+        if self._pick is not None:
+            return self._pick(output)
+        if hasattr(output, "logits"):
+            return output.logits
+        path = first_float(output, None)
+        if path is None:
+            raise SiteError(f"the output of {self.name} holds no floating tensor; pass Host(..., output=...) to pick the logits")
+        return next(tensor for where, tensor in leaves(output) if where == path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the host frozen over many runs; without it every run freezes and restores by itself."""
+        with frozen(self.module) if self._held == 0 else nullcontext():
+            self._held += 1
+            try:
+                yield
+            finally:
+                self._held -= 1
+
+    def run(
+        self,
+        inputs: Any,
+        *,
+        capture: Sequence[Site] = (),
+        edit: Mapping[Site, Edit] | None = None,
+        prefixes: Sequence[Site] = (),
+        resume: Prefix | None = None,
+        stop: bool = False,
+    ) -> Result:
+        """Run the host once.
+
+        `capture`: sites whose values are returned, as they flow on (after an edit there).
+        `edit`: functions that replace values. `prefixes`: sites a later run resumes from. `resume`: start at that
+        prefix's site and skip the calls before it; the same `inputs` must be given. `stop`: end without an output once
+        every wanted value has been seen. Gradients flow if they are enabled and an edit returns a tensor that needs one.
+        """
+        edit = edit or {}
+        result = Result(None, {}, {site: Prefix(self._plans[site]) for site in prefixes})
+        watched = list(dict.fromkeys([*edit, *capture, *prefixes]))
+        left = {site: self._calls.get(site, 1) for site in watched} if stop else {}
+        with ExitStack() as stack:
+            stack.enter_context(self.held())
+            if resume is not None:
+                stack.enter_context(replaying(self.module, resume))
+            # Recording hooks go first so that a run which stops at a site has seen the site's own call.
+            stack.enter_context(recording(self.module, list(result.prefixes.values())))
+            seen: dict[Site, list[Tensor]] = {}
+            for site in watched:
+                visit = self._visitor(site, edit.get(site), seen if site in capture else None, result.prefixes.get(site), left)
+                stack.enter_context(visiting(self.module, site, visit))
+            try:
+                result.output = self._call(inputs)
+            except Stop:
+                pass
+        result.values = {site: found[0] if len(found) == 1 else torch.stack(found) for site, found in seen.items()}
+        self._check_seen(result, watched, seen, capture)
+        return result
+
+    def prepare(self, inputs: Any, sites: Sequence[Site]) -> None:
+        """Find out how to resume from each site, by running small `inputs`; done once per site."""
+        for site in sites:
+            if site not in self._plans:
+                self._plans[site] = self._plan(inputs, site)
+
+    def resumable(self, site: Site) -> bool:
+        """True if a prepared site can be resumed from; False if every run must begin at the start."""
+        return bool(self._plans[site].skipped)
+
+    def _plan(self, inputs: Any, site: Site) -> Plan:
+        """Choose what a resumed run skips, and check by experiment that it gives the full run's bits."""
+        with self.held(), torch.no_grad():
+            events, stack = trace(self.module)
+            with stack:
+                full = map_tensors(self._call(inputs), torch.clone)
+            calls = [number for kind, path, number in events if path == site.path and kind == "exit"]
+            if not calls:
+                raise SiteError(f"site '{site}' of {self.name} was not reached by these inputs")
+            self._calls[site] = len(calls)
+            skipped = skippable(events, site) if len(calls) == 1 else ()
+            everything = Plan(site, skipped, frozenset(skipped))
+            self._plans[site] = everything
+            prefix = self.run(inputs, prefixes=[site]).prefixes[site]
+
+            def exact(hidden: Sequence[tuple[str, int]]) -> bool:
+                outputs = {call: map_tensors(out, placeholder) if call in hidden else out for call, out in prefix.outputs.items()}
+                return same_bits(self.run(inputs, resume=Prefix(everything, prefix.value, outputs)).output, full)
+
+            if not exact([]):
+                log.warning("%s cannot be resumed from site '%s' exactly; runs start at the beginning", self.name, site)
+                return Plan(site, (), frozenset())
+            own = {(site.path, 0)} if site.side == "output" else set()
+            candidates = [call for call in skipped if call not in own]
+            needed = _needed(candidates, exact)
+            if not exact([call for call in candidates if call not in needed]):
+                needed = set(candidates)
+            return Plan(site, skipped, frozenset(needed))
+
+    def _visitor(
+        self, site: Site, edit: Edit | None, seen: dict[Site, list[Tensor]] | None, prefix: Prefix | None, left: dict[Site, int]
+    ) -> Callable[[Tensor], Tensor | None]:
+        def visit(value: Tensor) -> Tensor | None:
+            if prefix is not None and prefix.value is None:
+                prefix.value = value.clone()
+            new = None
+            if edit is not None:
+                rows = site.features_last(value)
+                edited = edit(rows)
+                if edited.shape != rows.shape:
+                    raise SiteError(f"site '{site}' holds {tuple(rows.shape)}, but its edit returned {tuple(edited.shape)}")
+                new = value = site.restored(edited)
+            if seen is not None:
+                # A module after the site may write into the tensor, so what is kept is a copy.
+                seen.setdefault(site, []).append(site.features_last(value).clone())
+            if left:
+                left[site] -= 1
+                if not any(left.values()):
+                    raise Stop
+            return new
+
+        return visit
+
+    def _call(self, inputs: Any) -> Any:
+        if isinstance(inputs, Mapping):
+            return self.module(**inputs)
+        return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+
+    def _check_seen(self, result: Result, watched: list[Site], seen: dict[Site, list[Tensor]], capture: Sequence[Site]) -> None:
+        missing = [str(site) for site in capture if site not in seen]
+        missing += [str(site) for site, prefix in result.prefixes.items() if prefix.value is None]
+        if missing:
+            raise SiteError(f"sites {missing} of {self.name} were not reached by this run (watched: {[str(s) for s in watched]})")
+
+    def _feature_axis(self, path: str) -> int:
+        module = self.module.get_submodule(path)
+        convolutional = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
+        return 1 if isinstance(module, convolutional) else -1
+
+    def _block_hint(self) -> str:
+        return f" It has {len(self.blocks)} blocks: layers.0 to layers.{len(self.blocks) - 1}." if self.blocks else ""
+
+
+def _needed(calls: Sequence[tuple[str, int]], exact: Callable[[Sequence[tuple[str, int]]], bool]) -> set[tuple[str, int]]:
+    """Return the calls whose real output matters, by halving."""
+    if not calls or exact(calls):
+        return set()
+    if len(calls) == 1:
+        return set(calls)
+    middle = len(calls) // 2
+    return _needed(calls[:middle], exact) | _needed(calls[middle:], exact)

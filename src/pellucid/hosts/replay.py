@@ -1,0 +1,155 @@
+"""Starting a forward at a site: what ran before it is not run again.
+
+A resumed run calls the host's own forward. Modules that had finished before the site return what they returned in
+the original run if the rest of the host needs it, and a placeholder of the right shape otherwise. Which is which is
+found once per site by experiment: placeholders hold NaN, so a value that is needed after all shows in the output.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.hosts.hooks import standing_in
+from pellucid.hosts.site import Site
+from pellucid.hosts.trees import first_float, leaves, map_tensors, put
+
+Call = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which calls a resumed run skips, and which of those must give their real value."""
+
+    site: Site
+    skipped: tuple[Call, ...]
+    needed: frozenset[Call]
+
+
+@dataclass
+class Prefix:
+    """What a resumed run starts from: the site's value and the outputs of skipped calls."""
+
+    plan: Plan
+    value: Tensor | None = None
+    """The site's value in the host's own layout."""
+    outputs: dict[Call, Any] = field(default_factory=dict)
+
+
+def trace(module: nn.Module) -> tuple[list[tuple[str, str, int]], ExitStack]:
+    """Record ('enter' | 'exit', path, call number) of every module while the returned stack is open."""
+    events: list[tuple[str, str, int]] = []
+    calls: Counter[str] = Counter()
+    open_calls: dict[str, list[int]] = defaultdict(list)
+    stack = ExitStack()
+
+    def enter(path: str) -> Any:
+        def hook(*_: Any) -> None:
+            open_calls[path].append(calls[path])
+            events.append(("enter", path, calls[path]))
+            calls[path] += 1
+
+        return hook
+
+    def leave(path: str) -> Any:
+        def hook(*_: Any) -> None:
+            events.append(("exit", path, open_calls[path].pop()))
+
+        return hook
+
+    for path, child in module.named_modules():
+        stack.callback(child.register_forward_pre_hook(enter(path)).remove)
+        stack.callback(child.register_forward_hook(leave(path)).remove)
+    return events, stack
+
+
+def skippable(events: Sequence[tuple[str, str, int]], site: Site) -> tuple[Call, ...]:
+    """Return the outermost calls that finished before the site's value exists, in order."""
+    end = ("exit" if site.side == "output" else "enter", site.path, 0)
+    before = events[: events.index(end) + (site.side == "output")]
+    entered: list[Call] = []
+    finished: list[Call] = []
+    for kind, path, number in before:
+        if kind == "enter":
+            entered.append((path, number))
+        else:
+            start = entered.index((path, number))
+            inner = set(entered[start:])
+            finished = [call for call in finished if call not in inner] + [(path, number)]
+    return tuple(finished)
+
+
+@contextmanager
+def recording(module: nn.Module, prefixes: Sequence[Prefix]) -> Iterator[None]:
+    """Fill the prefixes' outputs during an original run."""
+    wanted: dict[str, list[Prefix]] = defaultdict(list)
+    for prefix in prefixes:
+        for path in {path for path, _ in prefix.plan.skipped}:
+            wanted[path].append(prefix)
+    calls: Counter[str] = Counter()
+
+    def record(path: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            call = (path, calls[path])
+            calls[path] += 1
+            for prefix in wanted[path]:
+                if call in prefix.plan.skipped:
+                    keep = call in prefix.plan.needed
+                    prefix.outputs[call] = map_tensors(output, torch.clone if keep else placeholder)
+
+        return hook
+
+    with ExitStack() as stack:
+        for path in wanted:
+            stack.callback(module.get_submodule(path).register_forward_hook(record(path)).remove)
+        yield
+
+
+@contextmanager
+def replaying(module: nn.Module, prefix: Prefix) -> Iterator[None]:
+    """Skip the prefix's calls: each returns what was recorded, the site's own call returns the prefix's value."""
+    limits = Counter(path for path, _ in prefix.plan.skipped)
+    with ExitStack() as stack:
+        for path, limit in limits.items():
+            child = module.get_submodule(path)
+            stack.enter_context(standing_in(child, _stand_in(child, path, limit, prefix)))
+        yield
+
+
+def _stand_in(child: nn.Module, path: str, limit: int, prefix: Prefix) -> Any:
+    real = child.forward
+    calls = 0
+    site = prefix.plan.site
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        call, calls = (path, calls), calls + 1
+        if call[1] >= limit:
+            return real(*args, **kwargs)
+        output = prefix.outputs[call]
+        if site.side == "output" and call == (site.path, 0) and prefix.value is not None:
+            where = first_float(output, site.index)
+            assert where is not None
+            return put(output, where, prefix.value)
+        return output
+
+    return forward
+
+
+def placeholder(tensor: Tensor) -> Tensor:
+    """Return a tensor of the same shape that takes no memory: NaN, or the tensor itself if it is not floating."""
+    if not torch.is_floating_point(tensor):
+        return tensor.clone()
+    return torch.full((), float("nan"), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """True if two outputs hold the same tensors, bit for bit."""
+    left, right = list(leaves(a)), list(leaves(b))
+    return len(left) == len(right) and all(p == q and torch.equal(x, y) for (p, x), (q, y) in zip(left, right, strict=True))
