@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pellucid.core.errors import FileFormatError, raise_all
+from pellucid.core.errors import ConfigError, FileFormatError, raise_all
 
 
 class FiringCounter:
@@ -28,7 +28,12 @@ class FiringCounter:
 
     @torch.no_grad()
     def update(self, codes: Float[Tensor, "n m"]) -> None:
-        """Count n more tokens; rows are in token order."""
+        """Count n more tokens; rows are in token order, on the counter's device.
+
+        ConfigError if the codes have another number of latents.
+        """
+        if codes.shape[1] != self.n_latents:
+            raise ConfigError(f"the counter is for {self.n_latents} latents, got codes of {codes.shape[1]}")
         n = len(codes)
         fired = codes > 0
         position = torch.arange(1, n + 1, dtype=torch.int32, device=codes.device).unsqueeze(1)

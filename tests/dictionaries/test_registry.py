@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+
+from pellucid.core.config import Config, build, dump
+from pellucid.core.errors import ConfigError
+from pellucid.dictionaries import ARCHITECTURES, AnyArchitecture, ArchitectureBase, Dictionary, make_dictionary
+
+SAMPLE = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Holder(Config):
+    architecture: AnyArchitecture
+
+
+@pytest.fixture(params=list(ARCHITECTURES))
+def config(request):
+    values = {"kind": request.param, "n_latents": 12}
+    if request.param == "topk":
+        values["k"] = 3
+    return build(Holder, {"architecture": values}).architecture
+
+
+def test_names_configs_and_classes_agree():
+    for name, cls in ARCHITECTURES.items():
+        assert issubclass(cls, Dictionary)
+        assert issubclass(cls.Config, ArchitectureBase)
+        assert cls.kind == name == cls.Config.model_fields["kind"].default
+
+
+def test_kind_picks_the_config_class(config):
+    assert type(config) is ARCHITECTURES[config.kind].Config
+    assert build(Holder, {"architecture": config}).architecture == config
+    assert f"kind: {config.kind}" in dump(Holder(architecture=config))
+
+
+def test_same_generator_state_gives_the_same_bytes(config):
+    first, again, other = (make_dictionary(config, 6, torch.Generator().manual_seed(seed), SAMPLE) for seed in (5, 5, 6))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    assert not torch.equal(first.decoder, other.decoder)
+
+
+def test_parameters_have_the_stated_names_and_shapes(config):
+    dictionary = make_dictionary(config, 6, sample=SAMPLE)
+    shapes = {name: tuple(value.shape) for name, value in dictionary.named_parameters()}
+    assert shapes == {"encoder": (12, 6), "encoder_bias": (12,), "decoder": (12, 6), "decoder_bias": (6,)}
+    assert dictionary.n_latents == 12
+    assert dictionary.d_in == 6
+
+
+def test_codes_are_not_negative_and_atoms_are_unit(config):
+    dictionary = make_dictionary(config, 6, torch.Generator().manual_seed(0), SAMPLE)
+    forward = dictionary(SAMPLE)
+    assert forward.codes.shape == forward.pre.shape == (40, 12)
+    assert (forward.codes >= 0).all()
+    assert forward.codes is forward.codes  # built once
+    torch.testing.assert_close(dictionary.atoms().norm(dim=1), torch.ones(12), rtol=0, atol=1e-6)
+
+
+def test_every_setting_has_its_sentence(config):
+    assert all(field.description for field in type(config).model_fields.values())
+
+
+def test_unknown_architecture_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="unknown architecture 'topq'. Did you mean 'topk'"):
+        build(Holder, {"architecture": {"kind": "topq"}})
+    with pytest.raises(ConfigError, match="unknown architecture None"):
+        build(Holder, {"architecture": {"n_latents": 3}})
+
+    class Strange(ArchitectureBase):
+        kind: Literal["rellu"] = "rellu"
+
+    with pytest.raises(ConfigError, match="unknown architecture 'rellu'. Did you mean 'relu'"):
+        make_dictionary(Strange(), 6)
+
+
+@pytest.mark.parametrize("d_in", [0, -1, 2**40])
+def test_impossible_width_is_refused(config, d_in):
+    with pytest.raises(ConfigError, match="wanted a site width"):
+        make_dictionary(config, d_in, sample=SAMPLE)
