@@ -1,1 +1,21 @@
+"""Text and tensor sources: batches that depend on the seed and the step only."""
 
+from __future__ import annotations
+
+from pellucid.data.config import Document, TextConfig
+from pellucid.data.documents import documents
+from pellucid.data.source import Batch, DataSource
+from pellucid.data.tensors import TensorData
+from pellucid.data.text import TextCounts, TokenData, load_text
+
+__all__ = [
+    "Batch",
+    "DataSource",
+    "Document",
+    "TensorData",
+    "TextConfig",
+    "TextCounts",
+    "TokenData",
+    "documents",
+    "load_text",
+]
