@@ -1,0 +1,85 @@
+"""Everything a fit needs to know; saved with its result."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from pellucid.core.config import Config
+from pellucid.data import TextConfig
+from pellucid.dictionaries import AnyArchitecture, TopKConfig
+from pellucid.training.objectives import AnyObjective, Local
+
+
+class DictionaryConfig(Config):
+    """One dictionary of a fit."""
+
+    site: str
+    """Where it reads and writes: a common name like layers.8, or a module path."""
+    architecture: AnyArchitecture = TopKConfig()
+    """Encoder and decoder: kind and its settings."""
+    objective: AnyObjective = Local()
+    """What training minimises: local, e2e or e2e+ds, and its settings."""
+    lr: float = Field(5e-4, gt=0)
+    """Peak learning rate of Adam."""
+    seed: int = 0
+    """Seed of the starting weights."""
+    init_from: str | None = None
+    """Folder of a dictionary to start from (RUN/dictionaries/NAME); its tokens count as this one's warm start."""
+
+
+class EvaluationConfig(Config):
+    """How much is measured after training."""
+
+    rows: int = Field(160, ge=1)
+    """Held-out rows used, at most."""
+    batch_rows: int = Field(8, ge=1)
+    """Rows in one pass."""
+    features: int = Field(12, ge=0)
+    """Features of each dictionary shown in the report; 0 for none."""
+
+
+class FitConfig(Config):
+    """A fit: one pass of text over a host, any number of dictionaries."""
+
+    host: str = "smollm2"
+    """Language model: a name of the catalogue, a folder or a hub name. Not used when Python passes a Host."""
+    data: TextConfig = TextConfig()
+    """Text. Not used when Python passes a data source."""
+    dictionaries: dict[str, DictionaryConfig]
+    """Dictionaries by name; all are trained in the same pass."""
+    tokens: int = Field(1_000_000, ge=1)
+    """Positions of the host seen in training (rows times context, masked ones included)."""
+    batch_rows: int = Field(8, ge=1)
+    """Rows (contexts) in one update."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the updates over which the learning rate rises from 0."""
+    final_lr: float = Field(0.1, ge=0, le=1)
+    """Learning rate at the end, as a share of its peak (cosine)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates."""
+    clip: float = Field(10.0, gt=0)
+    """Largest norm of a dictionary's gradient; longer ones are scaled down."""
+    dead_after: int = Field(200_000, ge=1)
+    """A latent silent for this many tokens counts as dead (auxiliary terms train it)."""
+    sample_rows: int = Field(16, ge=1)
+    """Rows whose activations set the starting biases."""
+    checkpoint_seconds: float = Field(120.0, ge=0)
+    """Time between checkpoints; 0 writes one after every update."""
+    log_every: int = Field(10, ge=1)
+    """Updates between lines of metrics.jsonl."""
+    device: str = "cpu"
+    """Device of host and dictionaries."""
+    dtype: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
+    """Type of the host's weights; dictionaries are float32."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured at the end."""
+
+    @field_validator("dictionaries")
+    @classmethod
+    def _named(cls, value: dict[str, DictionaryConfig]) -> dict[str, DictionaryConfig]:
+        bad = [name for name in value if not name or name in (".", "..") or any(c in name for c in "/\\\0")]
+        if not value:
+            raise ValueError("no dictionary is named; give at least one")
+        if bad:
+            raise ValueError(f"names {bad} cannot be folder names")
+        return value

@@ -1,0 +1,50 @@
+"""The folder of a run: one config, one writer."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pellucid.core import config as configs
+from pellucid.core import files
+from pellucid.core.config import Config
+from pellucid.core.errors import RunError
+
+CONFIG = "config.yaml"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run folder; RunError if another process is writing to it."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another process is writing to {run}. Wait for it, or choose another folder (--out).") from None
+        yield
+
+
+def claim(run: Path, config: Config) -> None:
+    """Write the config into a new run folder, or check that the folder holds the same one.
+
+    Raises RunError listing the settings that differ.
+    """
+    path = run / CONFIG
+    if not path.exists():
+        files.write_text(path, configs.dump(config))
+        return
+    old, new = _flat(configs.load_yaml(path)), _flat(config.model_dump(mode="json"))
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if changed:
+        lines = "\n".join(f"  - {key}: there {old.get(key)!r}, here {new.get(key)!r}" for key in changed[:20])
+        raise RunError(f"{run} already holds another config:\n{lines}\nChoose another folder (--out) or remove that one.")
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: item for name, inner in value.items() for key, item in _flat(inner, f"{path}.{name}" if path else str(name)).items()}
+    return {path: list(value) if isinstance(value, tuple) else value}

@@ -1,0 +1,142 @@
+"""One dictionary in training: its optimizer, its counters and one update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import ConfigError, NumericsError
+from pellucid.dictionaries import Dictionary, FiringCounter, Forward
+from pellucid.hosts import Host, Site
+from pellucid.hosts.splice import SharedPass
+from pellucid.kernels.divergence import Teacher, mean_kl
+from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training.objectives import Evidence
+
+
+class Learner:
+    """A dictionary, its objective and the state of its training."""
+
+    def __init__(
+        self, name: str, config: DictionaryConfig, fit: FitConfig, host: Host, dictionary: Dictionary, warm_start_tokens: int = 0
+    ) -> None:
+        self.name, self.config, self.fit = name, config, fit
+        self.site: Site = host.site(config.site)
+        self.objective = config.objective
+        self.downstream = self.objective.downstream(host, self.site)
+        self.dictionary = dictionary.to(host.device)
+        self.warm_start_tokens = warm_start_tokens
+        self.counter = FiringCounter(dictionary.n_latents, device=host.device)
+        self.optimizer = torch.optim.Adam(dictionary.parameters(), lr=config.lr, betas=fit.betas, fused=True)
+        self.seconds = 0.0
+
+    def update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, float]:
+        """Take one optimizer step on a batch; return the terms of the loss and what else is worth logging.
+
+        Raises NumericsError naming the site, step and position of an activation that is not finite, or the loss term.
+        """
+        check_finite(shared.rows(self.site), self.site, step, shared.keep)
+        forward, evidence = self._forward(shared, teacher)
+        dead = self.counter.dead(self.fit.dead_after)
+        terms = self.objective.terms(evidence) | self.dictionary.penalty(forward, evidence.activations, dead)
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        if not torch.isfinite(loss):
+            found = {name: float(term) for name, term in terms.items()}
+            raise NumericsError(
+                f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {found}. "
+                f"Lower lr ({self.config.lr}) or look at the batch."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.dictionary.before_step()
+        norm = nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.fit.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.dictionary.after_step()
+        codes = forward.codes.detach()
+        self.counter.update(codes)
+        logged = {name: float(term.detach()) for name, term in terms.items()}
+        l0 = float((codes > 0).sum(dim=-1).double().mean())
+        return {"loss": float(loss.detach()), **logged, "l0": l0, "dead": float(dead.double().mean()), "lr": lr, "grad_norm": float(norm)}
+
+    def _forward(self, shared: SharedPass, teacher: Teacher | None) -> tuple[Forward, Evidence]:
+        if not self.objective.splices:
+            activations = shared.rows(self.site).float()
+            forward = self.dictionary(activations)
+            return forward, Evidence(activations, forward.reconstruction)
+        assert teacher is not None
+        passes: list[tuple[Tensor, Forward]] = []
+
+        def replace(rows: Tensor) -> Tensor:
+            rows = rows.detach().float()
+            passes.append((rows, self.dictionary(rows)))
+            return passes[-1][1].reconstruction
+
+        spliced = shared.splice(self.site, replace, self.downstream)
+        activations, forward = joined(passes)
+        later = [(shared.rows(site), spliced.values[site]) for site in self.downstream]
+        kl = mean_kl(teacher, spliced.features, reverse=self.objective.reverse)
+        return forward, Evidence(activations, forward.reconstruction, kl, later)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and plain values that an exact resume needs."""
+        counts = self.counter.state_dict()
+        tensors = {f"weights.{key}": value for key, value in self.dictionary.state_dict().items()}
+        tensors |= {f"counter.{key}": value for key, value in counts.items() if isinstance(value, Tensor)}
+        for number, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{key}": value for key, value in slots.items()}
+        plain = {key: value for key, value in counts.items() if not isinstance(value, Tensor)}
+        return tensors, {"counter": plain, "seconds": self.seconds}
+
+    def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "counter": {}, "adam": {}}
+        for key, value in tensors.items():
+            kind, rest = key.split(".", 1)
+            groups[kind][rest] = value
+        self.dictionary.load_state_dict(groups["weights"])
+        self.counter.load_state_dict({**groups["counter"], **plain["counter"]})
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in groups["adam"].items():
+            number, slot = key.split(".")
+            state.setdefault(int(number), {})[slot] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.seconds = plain["seconds"]
+
+
+def joined(passes: list[tuple[Tensor, Forward]]) -> tuple[Tensor, Forward]:
+    """Return the calls of one run as one; a site is nearly always called once."""
+    if len(passes) == 1:
+        return passes[0]
+    activations = torch.cat([rows for rows, _ in passes])
+    forwards = [forward for _, forward in passes]
+    codes = torch.cat([forward.codes for forward in forwards])
+    pre = torch.cat([forward.pre for forward in forwards])
+    return activations, Forward(pre=pre, reconstruction=torch.cat([f.reconstruction for f in forwards]), dense=codes)
+
+
+def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None) -> None:
+    """Raise NumericsError naming the first position whose activation is not finite."""
+    finite = torch.isfinite(rows).all(dim=-1)
+    if bool(finite.all()):
+        return
+    row = int((~finite).nonzero()[0])
+    place = f"position {row}" if keep is None else f"row {int(keep.nonzero()[row][0])}, position {int(keep.nonzero()[row][-1])}"
+    raise NumericsError(
+        f"activations at site '{site}' are not finite at step {step}, {place} of the batch "
+        f"({int((~finite).sum())} of {len(rows)} positions). Check the host's weights and its dtype."
+    )
+
+
+def check_width(dictionary: Dictionary, width: int, site: Site, host: Host, inputs: Any, source: str) -> None:
+    """Raise ConfigError if a dictionary does not fit a site, naming the sites that would."""
+    if dictionary.d_in == width:
+        return
+    fitting = [name for name, found in host.widths(inputs).items() if found == dictionary.d_in]
+    raise ConfigError(
+        f"site '{site}' gives tensors of width {width}, but the dictionary in {source} was trained on width {dictionary.d_in}. "
+        f"Sites of this host with width {dictionary.d_in}: {', '.join(fitting[:8]) or 'none'}."
+    )

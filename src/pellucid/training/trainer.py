@@ -1,0 +1,225 @@
+"""The training loop: one pass of data over a host, any number of dictionaries."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pellucid.core import files
+from pellucid.core.errors import ConfigError, FileFormatError, raise_all
+from pellucid.core.logging import JsonLines, Ticker, log
+from pellucid.core.provenance import environment
+from pellucid.data import Batch, DataSource, load_text
+from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
+from pellucid.hosts import Head, Host, Site
+from pellucid.hosts.splice import SharedPass
+from pellucid.kernels.divergence import Teacher
+from pellucid.training import checkpoint, folder, memory
+from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training.interrupt import interruptible
+from pellucid.training.learner import Learner, check_width
+from pellucid.training.schedule import learning_rate
+
+
+def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: DataSource | None = None) -> Path:
+    """Train the config's dictionaries and write them to the run folder `out`; return the folder.
+
+    `host` and `data` default to the ones the config names. A folder that holds an unfinished fit of the same config is
+    resumed, and ends with the same bytes as one that was never interrupted. Ctrl-C writes a checkpoint first.
+    Raises ConfigError, SiteError, DataError, RunError or NumericsError before or instead of a wrong number.
+    """
+    run = Path(out)
+    with folder.locked(run):
+        folder.claim(run, config)
+        if is_finished(run, config):
+            log.info("%s is finished; nothing to train", run)
+            return run
+        host = host or Host.load(config.host, device=config.device, dtype=config.dtype)
+        data = data or load_text(config.data, host.tokenizer)
+        with host.held():
+            Trainer(config, run, host, data).train()
+    return run
+
+
+def is_finished(run: Path, config: FitConfig) -> bool:
+    """True if every dictionary of the config has been written."""
+    return all((run / "dictionaries" / name / "config.json").exists() for name in config.dictionaries)
+
+
+class Trainer:
+    """A fit in progress."""
+
+    def __init__(self, config: FitConfig, run: Path, host: Host, data: DataSource) -> None:
+        self.config, self.run, self.host, self.data = config, run, host, data
+        per_step = config.batch_rows * data.positions_per_row
+        self.steps = math.ceil(config.tokens / per_step)
+        self.warmup = round(config.warmup * self.steps)
+        self.step = 0
+        self.seconds = 0.0
+        example = data.train_batch(0, 1).to(host.device)
+        self.learners = self._learners(example)
+        self.spliced = [learner for learner in self.learners if learner.objective.splices]
+        sites = [learner.site for learner in self.learners]
+        host.prepare(example.inputs, list(dict.fromkeys(sites)))
+        self.head: Head | None = host.find_head(example.inputs) if self.spliced else None
+
+    def train(self) -> None:
+        """Train to the end, writing metrics and checkpoints, then the dictionaries."""
+        offset = self._resume()
+        memory.announce(self.host, self.learners, self.config.batch_rows * self.data.positions_per_row)
+        self._write_provenance()
+        metrics = JsonLines(self.run / "metrics.jsonl", offset)
+        tokens = self.config.batch_rows * self.data.positions_per_row
+        last_saved = time.monotonic()
+        title = f"training {len(self.learners)} dictionaries"
+        try:
+            with interruptible() as asked, Ticker(title, (self.steps - self.step) * tokens) as ticker:
+                while self.step < self.steps:
+                    ticker.advance(tokens, self._one_step(metrics))
+                    due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
+                    if asked or (due and self.step < self.steps):
+                        self._save(metrics)
+                        last_saved = time.monotonic()
+                    if asked:
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            where = checkpoint.latest(self.run / "checkpoint")
+            after = f"from step {where[0]} of {self.steps}" if where else "from the beginning"
+            log.warning("stopped; run the same command again to go on %s", after)
+            raise
+        finally:
+            metrics.close()
+        self._finish()
+
+    def _one_step(self, metrics: JsonLines) -> str:
+        started = time.monotonic()
+        batch = self.data.train_batch(self.step, self.config.batch_rows).to(self.host.device)
+        shared = self._shared(batch)
+        teacher = None
+        if self.spliced:
+            assert shared.features is not None
+            teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1)
+        shared_seconds = time.monotonic() - started
+        lines = []
+        for learner in self.learners:
+            begun = time.monotonic()
+            rate = learning_rate(self.step, peak=learner.config.lr, warmup=self.warmup, total=self.steps, final=self.config.final_lr)
+            lines.append((learner, learner.update(shared, teacher, rate, self.step)))
+            learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        if self.step % self.config.log_every == 0 or self.step == self.steps:
+            seen = self.step * self.config.batch_rows * self.data.positions_per_row
+            for learner, line in lines:
+                metrics.write(step=self.step, tokens=seen, dictionary=learner.name, **line)
+        return f"loss {lines[0][1]['loss']:.4g}"
+
+    def _shared(self, batch: Batch) -> SharedPass:
+        later = [site for learner in self.learners for site in learner.downstream]
+        local = [learner.site for learner in self.learners if not learner.objective.splices]
+        return SharedPass(
+            self.host,
+            batch.inputs,
+            batch.keep,
+            splice=[learner.site for learner in self.spliced],
+            capture=[*local, *later],
+            head=self.head,
+            features=bool(self.spliced),
+        )
+
+    def _learners(self, example: Batch) -> list[Learner]:
+        """Make every learner; all that is wrong with the dictionaries' configs is said at once."""
+        problems, places = [], {}
+        for name, config in self.config.dictionaries.items():
+            try:
+                places[name] = self.host.site(config.site)
+                config.objective.downstream(self.host, places[name])
+            except ValueError as error:
+                problems.append(f"dictionary '{name}': {error}")
+        raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
+        samples = self._samples(list(dict.fromkeys(places.values())))
+        return [self._learner(name, config, samples[places[name]], example) for name, config in self.config.dictionaries.items()]
+
+    def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
+        if config.init_from is None:
+            generator = torch.Generator().manual_seed(config.seed)
+            dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample)
+            return Learner(name, config, self.config, self.host, dictionary)
+        dictionary, header = load_dictionary(config.init_from)
+        site = self.host.site(config.site)
+        check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
+        warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
+        dictionary = _rebuilt(dictionary, config, name)
+        return Learner(name, config, self.config, self.host, dictionary, warm)
+
+    def _samples(self, sites: list[Site]) -> dict[Site, torch.Tensor]:
+        """Return activations of the first rows at each site, for the starting biases."""
+        rows = min(self.config.sample_rows, self.data.n_train)
+        batch = self.data.train_batch(0, rows).to(self.host.device)
+        shared = SharedPass(self.host, batch.inputs, batch.keep, capture=sites, features=False)
+        return {site: shared.rows(site).float().cpu() for site in sites}
+
+    def _save(self, metrics: JsonLines) -> None:
+        tensors: dict[str, torch.Tensor] = {}
+        plain: dict[str, Any] = {}
+        for learner in self.learners:
+            found, plain[learner.name] = learner.state()
+            tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
+        state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds}
+        checkpoint.save(self.run / "checkpoint", self.step, tensors, state)
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint, if any; return how long metrics.jsonl was then."""
+        found = checkpoint.load(self.run / "checkpoint")
+        if found is None:
+            return 0
+        tensors, state = found
+        if set(state["learners"]) != {learner.name for learner in self.learners}:
+            raise FileFormatError(f"the checkpoint in {self.run} holds dictionaries {sorted(state['learners'])}, not those of its config")
+        for learner in self.learners:
+            prefix = f"{learner.name}/"
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            learner.load_state(own, state["learners"][learner.name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
+        return state["metrics_offset"]
+
+    def _write_provenance(self) -> None:
+        hosts = {str(learner.site): self.host.weights_digest(learner.site) for learner in self.learners}
+        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe(), **environment()}
+        files.write_json(self.run / "provenance.json", record)
+
+    def _finish(self) -> None:
+        tokens = self.steps * self.config.batch_rows * self.data.positions_per_row
+        for learner in self.learners:
+            header = {
+                "name": learner.name,
+                "site": str(learner.site),
+                "objective": learner.objective.model_dump(mode="json"),
+                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(learner.site)},
+                "tokens": tokens,
+                "provenance": {
+                    "warm_start_tokens": learner.warm_start_tokens,
+                    "init_from": learner.config.init_from,
+                    "data_sha256": self.data.digest(),
+                    "seed": learner.config.seed,
+                    "seconds": round(learner.seconds, 3),
+                },
+            }
+            save_dictionary(self.run / "dictionaries" / learner.name, learner.dictionary, header)
+
+
+def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dictionary:
+    """Return the loaded weights under the config's architecture, whose coefficients may differ but not its shape."""
+    wanted = config.architecture
+    if type(wanted) is not type(dictionary.config) or wanted.n_latents != dictionary.n_latents:
+        raise ConfigError(
+            f"dictionary '{name}' wants {wanted.kind} with {wanted.n_latents} latents, but init_from {config.init_from} "
+            f"holds {dictionary.kind} with {dictionary.n_latents}. Make the two equal or leave init_from out."
+        )
+    dictionary.config = wanted
+    return dictionary
