@@ -89,11 +89,13 @@ def test_saving_again_replaces_and_leaves_nothing_behind(folder):
     assert sorted(entry.name for entry in folder.iterdir()) == ["config.json", "weights.safetensors"]
 
 
-def test_a_failed_save_leaves_the_old_dictionary(folder, monkeypatch):
-    def fail(*_):
-        raise OSError("disk full")
+@pytest.mark.parametrize("place", ["write_json", "_sync"])
+def test_a_failed_save_leaves_the_old_dictionary(folder, monkeypatch, place):
+    def fail(path, *_):
+        if place == "write_json" or any(folder.parent.glob(".sae.older.*")):  # before or in the middle of the swap
+            raise OSError("disk full")
 
-    monkeypatch.setattr("pellucid.core.files.write_json", fail)
+    monkeypatch.setattr(f"pellucid.core.files.{place}", fail)
     with pytest.raises(OSError, match="disk full"):
         save_dictionary(folder, made("relu"), HEADER)
     assert load_dictionary(folder)[0].kind == "topk"
@@ -102,7 +104,7 @@ def test_a_failed_save_leaves_the_old_dictionary(folder, monkeypatch):
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileFormatError, match="holds other files .thesis.tex."):
+    with pytest.raises(FileFormatError, match=r"holds other files .thesis.tex."):
         save_dictionary(tmp_path, made(), HEADER)
     with pytest.raises(FileFormatError, match="is a file, wanted a folder"):
         save_dictionary(tmp_path / "thesis.tex", made(), HEADER)
@@ -175,7 +177,7 @@ def test_other_dtype_and_non_finite_weights(folder):
 
 def test_sizes_in_the_header_allocate_nothing(folder):
     edit_config(folder, d_in=2**28, architecture={"kind": "topk", "n_latents": 2**28, "k": 3})
-    with pytest.raises(FileFormatError, match="wanted .268435456, 268435456."):
+    with pytest.raises(FileFormatError, match=r"wanted .268435456, 268435456."):
         load_dictionary(folder)
 
 
@@ -203,7 +205,12 @@ def test_hostile_headers(folder, changes, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "not valid JSON"), ("[1]", "not the config"), ("{", "not valid JSON"), ("[" * 200_000, "nested too deep|not valid JSON")],
+    [
+        ("", "not valid JSON"),
+        ("[1]", "not the config"),
+        ("{", "not valid JSON"),
+        ("[" * 200_000, "nested too deep|not valid JSON"),
+    ],
 )
 def test_config_that_is_no_header(folder, text, message):
     (folder / "config.json").write_text(text)

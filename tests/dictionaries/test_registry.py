@@ -66,7 +66,7 @@ def test_every_setting_has_its_sentence(config):
 
 
 def test_unknown_architecture_is_refused_with_the_nearest():
-    with pytest.raises(ConfigError, match="unknown architecture 'topq'. Did you mean 'topk'"):
+    with pytest.raises(ConfigError, match=r"unknown architecture 'topq'. Did you mean 'topk'"):
         build(Holder, {"architecture": {"kind": "topq"}})
     with pytest.raises(ConfigError, match="unknown architecture None"):
         build(Holder, {"architecture": {"n_latents": 3}})
@@ -74,7 +74,7 @@ def test_unknown_architecture_is_refused_with_the_nearest():
     class Strange(ArchitectureBase):
         kind: Literal["rellu"] = "rellu"
 
-    with pytest.raises(ConfigError, match="unknown architecture 'rellu'. Did you mean 'relu'"):
+    with pytest.raises(ConfigError, match=r"unknown architecture 'rellu'. Did you mean 'relu'"):
         make_dictionary(Strange(), 6)
 
 

@@ -116,7 +116,7 @@ def test_wrong_width_and_lossy_dtype_are_refused():
     dictionary = relu()
     with pytest.raises(SiteError, match="width 6, got width 7"):
         dictionary(torch.zeros(2, 7))
-    with pytest.raises(SiteError, match="would round activations of torch.float64"):
+    with pytest.raises(SiteError, match=r"would round activations of torch.float64"):
         dictionary(torch.zeros(2, D, dtype=torch.float64))
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,12 +89,10 @@ def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str
     taken = sorted(filled.keys() & header.keys())
     raise_all([f"'{key}' is filled in by save_dictionary, leave it out" for key in taken], title="header")
     record = build(DictionaryHeader, {**header, **filled}, where="header")
-    with files.atomic_path(folder) as inner:
-        inner.mkdir()
+    with _replaced(folder) as inner:
         files.save_tensors(inner / WEIGHTS_FILE, tensors)
         record = record.model_copy(update={"weights_sha256": files.sha256_file(inner / WEIGHTS_FILE)})
         files.write_json(inner / CONFIG_FILE, record.model_dump(mode="json"))
-        _make_way(folder, inner.parent)
 
 
 def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Dictionary, dict[str, Any]]:
@@ -165,7 +167,24 @@ def _refuse_other_content(folder: Path) -> None:
         raise FileFormatError(f"{folder} holds other files ({', '.join(others[:5])}); choose an empty or new folder")
 
 
-def _make_way(folder: Path, scratch: Path) -> None:
-    """Move an older dictionary into the scratch folder, which is removed once the new one stands."""
-    if folder.exists():
-        os.replace(folder, scratch / "older")
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` on success.
+
+    A folder cannot be renamed over a full one, so the older is set aside for the moment of the swap, put back if that
+    fails and removed if not.
+    """
+    older: Path | None = None
+    try:
+        with files.atomic_path(folder) as inner:
+            inner.mkdir()
+            yield inner
+            if folder.exists():
+                aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.older.", dir=folder.parent))
+                older = aside / folder.name
+                os.replace(folder, older)
+    finally:
+        if older is not None and not folder.exists():
+            os.replace(older, folder)
+        if older is not None:
+            shutil.rmtree(older.parent)
