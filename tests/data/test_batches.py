@@ -90,7 +90,7 @@ def test_bad_numbers_are_refused_together():
 
 
 def test_scoring_without_held_out_rows_is_refused():
-    with pytest.raises(DataError, match="no row is held out .* set held_out"):
+    with pytest.raises(DataError, match=r"no row is held out .* set held_out"):
         numbers(n_held_out=0).held_out_batches(2)
 
 

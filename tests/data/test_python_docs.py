@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import inspect
 import json
 import subprocess
@@ -33,9 +34,20 @@ def test_it_holds_topics_builtins_and_library_docstrings(found):
     assert all(len(document.text) > 150 for document in found if not document.where.startswith("topic "))
 
 
+def test_documents_that_quote_each_other_are_one_family(found):
+    line = {}
+    for document in found:
+        for text in document.text.split("\n"):
+            if len(text.strip()) >= 40:
+                assert line.setdefault(text.strip(), document.family) == document.family
+    sizes = collections.Counter(document.family for document in found)
+    assert len(sizes) > 1500 and max(sizes.values()) < 100
+
+
 def test_nested_definitions_are_found_in_source_order(tmp_path):
     long = "words " * 50
-    source = f'"""{long}module."""\ntry:\n    class A:\n        """{long}A."""\n        async def f(self):\n            """{long}f."""\n'
+    source = f'"""{long}module."""\ntry:\n    class A:\n        """{long}A."""\n'
+    source += f'        async def f(self):\n            """{long}f."""\n'
     source += f'except ImportError:\n    def g():\n        """{long}g."""\n        def short():\n            """Short."""\n'
     (tmp_path / "m.py").write_text(source)
     ends = [document.text.split()[-1] for document in python_docs._docstrings(tmp_path / "m.py", "m.py")]

@@ -178,6 +178,22 @@ def test_split_keeps_at_least_one_document_on_each_side():
         assert len(held_out) == n and sorted(int(d[0]) for d in train + held_out) == list(range(10))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_split_never_parts_a_family(seed):
+    documents = [np.array([n], dtype=np.int32) for n in range(30)]
+    families = ["" if n < 10 else f"family {n % 5}" for n in range(30)]
+    train, held_out = split(documents, 0.3, seed, families)
+    numbers = [{int(d[0]) for d in part} for part in (train, held_out)]
+    assert sorted(numbers[0] | numbers[1]) == list(range(30)) and 1 <= len(numbers[1]) <= 9
+    assert not {families[n] for n in numbers[0] if families[n]} & {families[n] for n in numbers[1] if families[n]}
+
+
+def test_split_holds_out_the_smallest_family_if_none_fits():
+    documents = [np.array([n], dtype=np.int32) for n in range(10)]
+    _, held_out = split(documents, 0.1, 0, ["large"] * 7 + ["small"] * 3)
+    assert sorted(int(d[0]) for d in held_out) == [7, 8, 9]
+
+
 def test_packing_nothing_gives_no_row():
     packed, dropped = pack([], 8, None)
     assert packed.shape == (0, 8) and dropped == 0

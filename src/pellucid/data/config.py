@@ -10,10 +10,13 @@ from pellucid.core.config import Config
 
 
 class Document(NamedTuple):
-    """One text, and where it stands, for messages."""
+    """One text of a source."""
 
     text: str
     where: str
+    """Where it stands, for messages."""
+    family: str = ""
+    """Documents of one family quote each other, so they are held out together or not at all; empty: its own."""
 
 
 class TextConfig(Config):

@@ -81,4 +81,4 @@ def _checked(document: Document) -> Document:
         raise DataError(
             f"{document.where}: character {error.start} is half a surrogate pair, which is no text; escape it as UTF-8 again"
         ) from None
-    return Document(document.text.strip(), document.where)
+    return document._replace(text=document.text.strip())

@@ -21,7 +21,7 @@ TEXT_SUFFIXES = (
     *(".rb", ".pl", ".php", ".swift", ".scala", ".hs", ".ml", ".lua", ".jl", ".r"),
 )
 FORMATS: dict[str, Reader] = {
-    **{suffix: text_file.read for suffix in TEXT_SUFFIXES},
+    **dict.fromkeys(TEXT_SUFFIXES, text_file.read),
     ".jsonl": jsonl.read,
     ".ndjson": jsonl.read,
     ".parquet": parquet.read,

@@ -16,15 +16,29 @@ def shuffle_key(seed: int, tokens: np.ndarray) -> bytes:
     return hashlib.sha256(f"{seed}|".encode() + tokens.astype("<i8").tobytes()).digest()
 
 
-def split(documents: Sequence[np.ndarray], held_out: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Shuffle documents of token ids and part them into (train, held out).
+def split(
+    documents: Sequence[np.ndarray], held_out: float, seed: int, families: Sequence[str] | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Shuffle documents of token ids and part them into (train, held out), no family in both.
 
-    round(held_out * n) documents are held out, but at least 1 and at most n - 1 unless `held_out` is 0. The documents
-    must all differ, else the order of equal ones, though not the split itself, is that of the source.
+    Families are held out in the drawn order, each if it still fits, until round(held_out * n) documents are; at least 1
+    and at most n - 1 unless `held_out` is 0. If no family is so small, the smallest is held out. The empty family name
+    stands for a family of one. The documents must all differ, else the order of equal ones is that of the source.
     """
-    order = sorted(documents, key=lambda tokens: shuffle_key(seed, tokens))
-    n = max(1, min(round(held_out * len(order)), len(order) - 1)) if held_out > 0 else 0
-    return order[n:], order[:n]
+    if held_out == 0:
+        return sorted(documents, key=lambda tokens: shuffle_key(seed, tokens)), []
+    order = sorted(range(len(documents)), key=lambda index: shuffle_key(seed, documents[index]))
+    groups: dict[str | int, list[int]] = {}
+    for index in order:
+        groups.setdefault((families[index] if families else "") or index, []).append(index)
+    wanted = max(1, min(round(held_out * len(order)), len(order) - 1))
+    chosen: set[int] = set()
+    for group in groups.values():
+        if len(chosen) + len(group) <= wanted:
+            chosen.update(group)
+    chosen = chosen or set(min(groups.values(), key=lambda group: len(group)))
+    train = [documents[index] for index in order if index not in chosen]
+    return train, [documents[index] for index in order if index in chosen]
 
 
 def pack(documents: Sequence[np.ndarray], context: int, separator: int | None) -> tuple[Int[Tensor, "rows context"], int]:

@@ -18,6 +18,7 @@ from pellucid.data.config import Document, TextConfig
 
 NAME = "python-docs"
 MIN_CHARACTERS = 200
+QUOTE_CHARACTERS = 40
 # Tests and their data, applications, bundled third-party code, and modules whose text is a joke.
 EXCLUDED = {
     *("test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "pydoc_data", "site-packages", "dist-packages"),
@@ -34,8 +35,11 @@ def matches(source: str) -> bool:
 def read(source: str, config: TextConfig) -> Iterator[Document]:
     """Yield the language topics, then the docstrings of over 200 characters of the builtins and of the standard library.
 
-    The order is fixed: topics and builtins by name, library files by path. The text is that of the running Python, so
-    its version belongs to the result. Raises DataError if this Python comes without its documentation or library source.
+    The order is fixed: topics and builtins by name, library files by path. Topics quote whole pages of each other and
+    classes copy docstrings: documents that share a line of 40 characters or more are one family. The text is that of the
+    running Python, so its version belongs to the result.
+
+    Raises DataError if this Python comes without its documentation or library source.
     """
     yield from _all()
 
@@ -49,7 +53,25 @@ def _all() -> tuple[Document, ...]:
     found = [*_topics(), *_builtins()]
     for file in files:
         found += _docstrings(file, file.relative_to(root).as_posix())
-    return tuple(found)
+    return tuple(_with_families(found))
+
+
+def _with_families(found: list[Document]) -> Iterator[Document]:
+    """Name each document's family after the first document linked to it by shared lines, directly or through others."""
+    parent = list(range(len(found)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = index = parent[parent[index]]
+        return index
+
+    first: dict[str, int] = {}
+    for index, document in enumerate(found):
+        for line in map(str.strip, document.text.split("\n")):
+            if len(line) >= QUOTE_CHARACTERS:
+                one, other = root(index), root(first.setdefault(line, index))
+                parent[max(one, other)] = min(one, other)
+    return (document._replace(family=found[root(index)].where) for index, document in enumerate(found))
 
 
 def _topics() -> Iterator[Document]:

@@ -46,8 +46,9 @@ def load_text(config: TextConfig, tokenizer: Any) -> TokenData:
     """Read, tokenise, split and pack text.
 
     Documents that repeat another (text or tokens) are left out before the split, so no held-out document was trained
-    on. The split is by document, drawn from the seed and the documents themselves: the order of the source plays no part.
-    Each part is packed by itself, in the drawn order.
+    on; documents a source names as one family, because they quote each other, stay together. The split is by document,
+    drawn from the seed and the documents themselves: the order of the source plays no part. Each part is packed by
+    itself, in the drawn order.
 
     Raises DataError if the source is unknown, malformed, empty, or too short for one row of a part, and ConfigError if
     the tokenizer is missing or lacks the separator asked for.
@@ -55,14 +56,18 @@ def load_text(config: TextConfig, tokenizer: Any) -> TokenData:
     if tokenizer is None:
         raise ConfigError("text needs a tokenizer, but the host has none; give one, or use TensorData")
     separator = find_separator(config, tokenizer)
-    texts, n_empty, n_repeated = _unique_texts(config)
-    tokenised = _tokenise(texts, tokenizer)
-    unique = {tokens.tobytes(): tokens for tokens in tokenised if len(tokens)}
+    found, n_empty, n_repeated = _unique_documents(config)
+    tokenised = _tokenise([document.text for document in found], tokenizer)
+    unique: dict[bytes, tuple[np.ndarray, str]] = {}
+    for tokens, document in zip(tokenised, found, strict=True):
+        if len(tokens):
+            unique.setdefault(tokens.tobytes(), (tokens, document.family))
     n_no_token = sum(len(tokens) == 0 for tokens in tokenised)
     n_empty, n_repeated = n_empty + n_no_token, n_repeated + len(tokenised) - n_no_token - len(unique)
     if not unique:
         raise DataError(f"'{config.source}' holds no text: all of its {n_empty} documents are empty")
-    train, held_out = split(list(unique.values()), config.held_out, config.seed)
+    contents, families = zip(*unique.values(), strict=True)
+    train, held_out = split(contents, config.held_out, config.seed, families)
     (rows, dropped), (rows_held_out, dropped_held_out) = (pack(part, config.context, separator) for part in (train, held_out))
     _check_length(
         config, train, held_out, len(rows) * config.context + dropped, len(rows_held_out) * config.context + dropped_held_out
@@ -183,19 +188,22 @@ def find_separator(config: TextConfig, tokenizer: Any) -> int | None:
         return known["eos"] if known["eos"] is not None else known["bos"]
     if known[config.separator] is None:
         raise ConfigError(
-            f"separator is '{config.separator}', but the tokenizer has no {config.separator} token; set separator to auto or none"
+            f"separator is '{config.separator}', but the tokenizer has no {config.separator} token; "
+            "set separator to auto or none"
         )
     return known[config.separator]
 
 
-def _unique_texts(config: TextConfig) -> tuple[list[str], int, int]:
-    """Texts that are neither empty nor repeats, in source order, and how many were each."""
-    found: list[Document] = list(documents(config))
-    texts = [document.text for document in found if document.text]
-    if not texts:
+def _unique_documents(config: TextConfig) -> tuple[list[Document], int, int]:
+    """Documents that are neither empty nor repeats, in source order, and how many were each."""
+    found = list(documents(config))
+    full = [document for document in found if document.text]
+    if not full:
         raise DataError(f"'{config.source}' holds no text: {len(found)} documents read, all empty")
-    unique = list(dict.fromkeys(texts))
-    return unique, len(found) - len(texts), len(texts) - len(unique)
+    unique: dict[str, Document] = {}
+    for document in full:
+        unique.setdefault(document.text, document)
+    return list(unique.values()), len(found) - len(full), len(full) - len(unique)
 
 
 def _tokenise(texts: list[str], tokenizer: Any) -> list[np.ndarray]:
@@ -214,9 +222,10 @@ def _check_length(
     config: TextConfig, train: list[np.ndarray], held_out: list[np.ndarray], n_train: int, n_held_out: int
 ) -> None:
     """Raise DataError if a part has no full row."""
-    if config.held_out > 0 and not held_out or not train:
+    if not train:
         raise DataError(
-            f"'{config.source}' holds 1 document, wanted at least 2: the held-out part is split off by document. "
+            f"'{config.source}' holds {len(held_out)} document that can be split off as held out, wanted at least 2 so that "
+            "one is left to train on. "
             "Add documents, mark their ends with <|endoftext|>, or set held_out to 0."
         )
     parts = [("training", train, n_train, "lower held_out")]
