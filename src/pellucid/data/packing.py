@@ -36,7 +36,8 @@ def split(
     for group in groups.values():
         if len(chosen) + len(group) <= wanted:
             chosen.update(group)
-    chosen = chosen or set(min(groups.values(), key=lambda group: len(group)))
+    if not chosen:
+        chosen.update(min(groups.values(), key=len))
     train = [documents[index] for index in order if index not in chosen]
     return train, [documents[index] for index in order if index in chosen]
 
