@@ -37,7 +37,8 @@ def split(
         if len(chosen) + len(group) <= wanted:
             chosen.update(group)
     if not chosen:
-        chosen.update(min(groups.values(), key=len))
+        smallest = min(groups.values(), key=len)
+        chosen.update(smallest)
     train = [documents[index] for index in order if index not in chosen]
     return train, [documents[index] for index in order if index in chosen]
 
