@@ -32,7 +32,10 @@ def warnings(rows: Sequence[Row], measure: str) -> list[str]:
 
 def obstacles(rows: Sequence[Row]) -> str | None:
     """Return why no ratio over these rows means anything (another host, other data), or None."""
-    found = [_differ(rows, "hosts", lambda row: row.host), _differ(rows, "data", lambda row: row.data_digest and row.data_digest[:12])]
+    found = [
+        _differ(rows, "hosts", lambda row: row.host),
+        _differ(rows, "data", lambda row: row.data_digest and row.data_digest[:12]),
+    ]
     return " ".join(sentence for sentence in found if sentence) or None
 
 
@@ -60,7 +63,7 @@ def count(value: float | None) -> str | None:
 
 
 def _differ(rows: Sequence[Row], what: str, value: Callable[[Row], str | None]) -> str | None:
-    """"hosts differ: a for x/y, b for z", or None where at most one value is stated."""
+    """ "hosts differ: a for x/y, b for z", or None where at most one value is stated."""
     named: dict[str, list[Row]] = {}
     for row in rows:
         named.setdefault(value(row) or "not stated", []).append(row)
@@ -74,7 +77,8 @@ def _original_ce(rows: Sequence[Row]) -> str | None:
     stated = [row.ce_original for row in rows if row.ce_original is not None]
     if not stated or max(stated) - min(stated) <= ORIGINAL_CE_TOLERANCE:
         return None
-    return f"The host's own CE differs between rows ({min(stated):.4f} to {max(stated):.4f} nats): the scored positions are not the same."
+    spread = f"{min(stated):.4f} to {max(stated):.4f} nats"
+    return f"The host's own CE differs between rows ({spread}): the scored positions are not the same."
 
 
 def _missing(rows: Sequence[Row], key: str) -> str | None:

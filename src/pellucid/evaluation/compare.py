@@ -26,13 +26,19 @@ PLACES = 20
 
 @dataclass(frozen=True)
 class Group:
-    """Dictionaries that differ only in how sparse they are: one curve on a plot."""
+    """Dictionaries that differ only in how sparse they are: one curve on a plot.
 
+    Dictionaries of different hosts or data never share a curve, whatever else they share.
+    """
+
+    host: str
+    data: str
+    """First characters of the data digest."""
     site: str
     architecture: str
     objective: str
     label: str
-    """The objective, with architecture and site where those differ within the comparison."""
+    """The objective, with architecture, site, host and data where those differ within the comparison."""
     rows: tuple[Row, ...]
 
     def curve(self, cost: Cost, measure: Measure) -> Curve:
@@ -75,7 +81,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one JSON-able dict."""
-        out = {"runs": list(self.runs), "reference": self.reference, "measure": self.measure}
+        out: dict[str, Any] = {"runs": list(self.runs), "reference": self.reference, "measure": self.measure}
         out["rows"] = [asdict(row) for row in self.rows]
         out["groups"] = [_group_json(group, self.measure) for group in self.groups]
         out["findings"] = [_finding_json(finding) for finding in self.findings]
@@ -124,10 +130,10 @@ def compare(
 ) -> Comparison:
     """Compare the dictionaries of several runs.
 
-    Dictionaries are grouped by (site, architecture, objective). Each group is set against the group that differs from
-    it in `vary` alone, where that is `reference`: ratio of L0 and of alive latents at equal `measure` (see
-    `pareto.ratio_at_equal`), and the mean ratio of `measure` at equal L0 and equal alive count (`pareto.loss_ratio`).
-    `measure` is "ce_increase" or "kl" (nats), the latter for hosts without next-token labels.
+    Dictionaries of one host and data are grouped by (site, architecture, objective). Each group is set against the
+    group that differs from it in `vary` alone, where that is `reference`: ratio of L0 and of alive latents at equal
+    `measure` (see `pareto.ratio_at_equal`), and the mean ratio of `measure` at equal L0 and equal alive count
+    (`pareto.loss_ratio`). `measure` is "ce_increase" or "kl" (nats), the latter for hosts without next-token labels.
 
     Raises RunError naming every run that cannot be read. Whatever makes numbers incomparable is a warning with the
     names; between other hosts, other data or (for alive counts) other definitions no ratio is given at all.
@@ -139,7 +145,8 @@ def compare(
     for group in groups:
         if getattr(group, vary) == reference:
             continue
-        base = next((g for g in groups if getattr(g, vary) == reference and _match(g, group, vary)), None)
+        bases = [g for g in groups if getattr(g, vary) == reference and _match(g, group, vary)]
+        base = min(bases, key=lambda g: (g.host, g.data) != (group.host, group.data), default=None)
         if base is None:
             warnings.append(f"No dictionary with {vary} '{reference}' matches {group.label}: no ratio to it is given.")
         else:
@@ -149,20 +156,22 @@ def compare(
 
 
 def _groups(rows: Sequence[Row]) -> list[Group]:
-    members: dict[tuple[str, str, str], list[Row]] = {}
+    members: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        members.setdefault((row.site, row.architecture, row.objective), []).append(row)
-    several = [len({key[part] for key in members}) > 1 for part in (1, 0)]
+        data = (row.data_digest or "data not stated")[:12]
+        members.setdefault((row.host, data, row.site, row.architecture, row.objective), []).append(row)
+    differs = [len({key[part] for key in members}) > 1 for part in range(4)]
     groups = []
-    for (site, architecture, objective), found in members.items():
-        detail = ", ".join(word for word, differs in zip((architecture, site), several, strict=True) if differs)
-        label = f"{objective} ({detail})" if detail else objective
-        groups.append(Group(site, architecture, objective, label, tuple(found)))
+    for key, found in members.items():
+        words = [key[part] for part in (3, 2, 0, 1) if differs[part]]
+        label = f"{key[4]} ({', '.join(words)})" if words else key[4]
+        host, data, site, architecture, objective = key
+        groups.append(Group(host, data, site, architecture, objective, label, tuple(found)))
     return groups
 
 
 def _match(a: Group, b: Group, vary: str) -> bool:
-    """Whether two groups agree in all but what varies."""
+    """Whether two groups agree in site, architecture and objective but for what varies."""
     return all(getattr(a, key) == getattr(b, key) for key in ("site", "architecture", "objective") if key != vary)
 
 
@@ -197,7 +206,8 @@ def _finding(
     obstacle = comparability.alive_obstacle([*reference.rows, *other.rows]) if cost == "alive" else None
     result = Refusal(obstacle.rstrip(".")) if obstacle else ratio(a, b, n=PLACES)
     if isinstance(result, Refusal):
-        sentence = f"No ratio of {compared[0]} at equal {equal[0]} between {other.label} and {reference.label}: {result.reason}."
+        what = f"{compared[0]} at equal {equal[0]} between {other.label} and {reference.label}"
+        sentence = f"No ratio of {what}: {result.reason}."
         return Finding(reference.label, other.label, quantity, None, sentence)
     low, high = show(result.at[0]), show(result.at[-1])
     where = f"at {equal[0]} {low}, the only value both cover"
@@ -222,7 +232,7 @@ def _budgets(reference: Group, other: Group) -> str:
 
 
 def _group_json(group: Group, measure: Measure) -> dict[str, Any]:
-    out: dict[str, Any] = {"site": group.site, "architecture": group.architecture, "objective": group.objective, "label": group.label}
+    out: dict[str, Any] = {key: value for key, value in vars(group).items() if key != "rows"}
     out["dictionaries"] = [row.label for row in group.rows]
     curves = {cost: group.curve(cost, measure) for cost in COSTS}
     out["fronts"] = {cost: [asdict(point) for point in curve.front] for cost, curve in curves.items()}

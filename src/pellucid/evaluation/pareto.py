@@ -67,7 +67,9 @@ def front(points: Sequence[Point]) -> tuple[Point, ...]:
     A point is beaten if another has no greater cost and no greater loss and is smaller in one; of equal points the
     first by name stays. Raises DataError for a cost or loss that is not finite.
     """
-    problems = [f"point {p.name!r} has cost {p.cost} and loss {p.loss}, wanted finite numbers" for p in points if not _finite(p)]
+    problems = [
+        f"point {p.name!r} has cost {p.cost} and loss {p.loss}, wanted finite numbers" for p in points if not _finite(p)
+    ]
     raise_all(problems, DataError)
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, p.loss, p.name)):
@@ -126,7 +128,9 @@ class Curve:
     def _need_inside(self, value: float, limits: tuple[float, float], what: str) -> None:
         if not limits[0] <= value <= limits[1]:
             spans = f"{show(limits[0])} to {show(limits[1])}"
-            raise DataError(f"{what} {show(value)} is outside the front of '{self.name}' ({spans}): curves are never extrapolated")
+            raise DataError(
+                f"{what} {show(value)} is outside the front of '{self.name}' ({spans}): curves are never extrapolated"
+            )
 
 
 def ratio_at_equal(reference: Curve, other: Curve, losses: Sequence[float] | None = None, n: int = 20) -> Ratio | Refusal:

@@ -138,4 +138,4 @@ def _number(value: Any, what: str, problems: list[str]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         problems.append(f"{what} is {value!r}, wanted a finite number or null")
         return None
-    return value
+    return float(value)
