@@ -154,7 +154,7 @@ def _check_shapes(file: GgufFile, config: LlamaConfig, names: dict[str, str]) ->
     problems += [f"tensor '{old}' is not used" for old in file.tensors if old not in names]
     raise_all(problems[:10], FileFormatError, title=f"{file.path} does not hold the tensors of its Llama")
     width, mlp, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
-    keys = width // config.num_attention_heads * config.num_key_value_heads
+    keys = width // config.num_attention_heads * (config.num_key_value_heads or config.num_attention_heads)
     wanted = {"token_embd": (vocabulary, width), "output": (vocabulary, width), "output_norm": (width,)}
     wanted |= {"attn_norm": (width,), "ffn_norm": (width,), "attn_q": (width, width), "attn_output": (width, width)}
     wanted |= {"attn_k": (keys, width), "attn_v": (keys, width)}
