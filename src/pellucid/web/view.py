@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pellucid.core.errors import FileFormatError
-from pellucid.evaluation.comparability import budget, count
+from pellucid.evaluation.comparability import count
 from pellucid.evaluation.compare import COSTS, MEASURES, Comparison, Group
 from pellucid.evaluation.run_rows import Row, setting
 from pellucid.web import charts
@@ -109,7 +109,14 @@ def overview(rows: Sequence[Row], several: bool) -> list[list[str]]:
             row.setting,
             count(row.n_latents),
         ]
-        out.append([*(word or "\u2013" for word in words), *shown, budget(row) or "\u2013"])
+        out.append(
+            [
+                *(word or "\u2013" for word in words),
+                *shown,
+                count(row.budget) or "\u2013",
+                count(row.warm_start_tokens) or "\u2013",
+            ]
+        )
     return out
 
 
