@@ -20,9 +20,9 @@ FIDELITY = (
         "ce_increase",
         "CE increase",
         ".4f",
-        "Cross-entropy of the next token with the dictionary spliced in, minus without, in nats.",
+        "Cross-entropy of the labels (for text, the next token) with the dictionary spliced in, minus without, in nats.",
     ),
-    Column("ce_original", "CE original", ".4f", "Cross-entropy of the next token of the untouched host, in nats."),
+    Column("ce_original", "CE original", ".4f", "Cross-entropy of the labels under the untouched host, in nats."),
     Column("ce_spliced", "CE spliced", ".4f", "The same with the dictionary's output in the place of the site's value."),
     Column("ce_zero_ablation", "CE zero", ".3f", "The same with zeros in the place of the site's value."),
     Column("ce_mean_ablation", "CE mean", ".3f", "The same with the site's mean value."),
@@ -48,13 +48,16 @@ SPARSITY = (
 )
 RECONSTRUCTION = (
     Column(
-        "fvu", "FVU", ".4f", "Fraction of variance unexplained at the site: squared error / squared distance from the mean."
+        "fvu",
+        "FVU",
+        ".4f",
+        "Fraction of variance unexplained at the site: squared error / squared distance from the mean. Above 1 is worse than the mean.",
     ),
     Column(
         "explained_variance",
         "explained variance",
         ".2%",
-        "1 - FVU. End-to-end objectives do not train it, so it may be negative.",
+        "Mean over coordinates of 1 - var(error) / var(value): forgives a constant offset, unlike FVU.",
     ),
     Column("mse", "MSE", ".4g", "Mean squared error per coordinate at the site."),
     Column("norm_ratio", "norm ratio", ".3f", "Mean of |reconstruction| / |original|: below 1 the output is shrunken."),

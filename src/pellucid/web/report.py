@@ -105,13 +105,18 @@ def _write(path: Path, template: str, values: dict[str, Any]) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"visible": visible, "flat": flat}
+    environment.filters |= {"visible": visible, "flat": flat, "sentence": sentence}
     # Our own style and script, and SVG whose texts are escaped when it is built, are the only unescaped parts.
     environment.filters["svg"] = markupsafe.Markup
     assets = {name: markupsafe.Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js")}
     html = environment.get_template(template).render(values, style=assets["style.css"], script=assets["script.js"])
     # A lone surrogate in a name cannot be written as UTF-8.
     write_text(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def sentence(text: str) -> str:
+    """Return text with a capital at its start and a full stop at its end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
