@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Path:
         "host": "tiny",
         "data": {"digest": "d" * 64},
         "budget": {"tokens": 1000},
-        "excluded": "Position 0 only.",
+        "excluded": "position 0 only",
     }
     files["summary"] |= {"dictionaries": entries, "versions": {"torch": "2"}}
     for name, value in files.items():

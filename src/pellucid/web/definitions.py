@@ -51,7 +51,7 @@ RECONSTRUCTION = (
         "fvu",
         "FVU",
         ".4f",
-        "Fraction of variance unexplained at the site: squared error / squared distance from the mean. Above 1 is worse than the mean.",
+        "Fraction of variance unexplained at the site: squared error / squared distance from the mean. 1 is the mean.",
     ),
     Column(
         "explained_variance",
