@@ -48,7 +48,9 @@ class ResidualMLP(nn.Module):
     def __init__(self, inputs: int = 10, width: int = 16, blocks: int = 4, classes: int = 5) -> None:
         super().__init__()
         self.embed = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)) for _ in range(blocks)
+        )
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,6 +125,18 @@ def any_host(request):
     make, inputs, site = HOSTS[request.param]
     host = Host(make(), name=request.param)
     return host, inputs(), host.site(site)
+
+
+@pytest.fixture
+def gru_host():
+    make, inputs, _ = HOSTS["gru"]
+    return Host(make(), name="gru"), inputs()
+
+
+@pytest.fixture
+def cnn_host():
+    make, inputs, _ = HOSTS["cnn"]
+    return Host(make(), name="cnn"), inputs()
 
 
 @pytest.fixture

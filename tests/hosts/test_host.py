@@ -69,9 +69,7 @@ def test_a_resumed_run_skips_the_blocks_before_the_site(llama_host, token_inputs
     llama_host.prepare(token_inputs, [site])
     prefix = llama_host.run(token_inputs, prefixes=[site], stop=True).prefixes[site]
     called = []
-    handles = [
-        llama_host.module.model.layers[i].mlp.register_forward_hook(lambda *_, i=i: called.append(i)) for i in range(4)
-    ]
+    handles = [llama_host.module.model.layers[i].mlp.register_forward_hook(lambda *_, i=i: called.append(i)) for i in range(4)]
     llama_host.run(token_inputs, resume=prefix)
     for handle in handles:
         handle.remove()
@@ -88,7 +86,9 @@ def test_stop_ends_after_the_last_wanted_site(llama_host, token_inputs):
     assert not called
 
 
-@pytest.mark.parametrize("name", ["layers.2.input", "layers.1.attn", "layers.1.attn.z", "layers.2.mlp", "layers.2.mlp.hidden", "embed", "norm"])
+@pytest.mark.parametrize(
+    "name", ["layers.2.input", "layers.1.attn", "layers.1.attn.z", "layers.2.mlp", "layers.2.mlp.hidden", "embed", "norm"]
+)
 def test_every_common_site_resumes_exactly(llama_host, token_inputs, name):
     site = llama_host.site(name)
     llama_host.prepare(token_inputs, [site])
@@ -106,7 +106,8 @@ def test_gradients_reach_the_edit_and_not_the_host(llama_host, token_inputs):
         prefix = llama_host.run(token_inputs, prefixes=[site], stop=True).prefixes[site]
     scale = torch.ones((), requires_grad=True)
     with torch.enable_grad():
-        llama_host.run(token_inputs, resume=prefix, edit={site: lambda value: value * scale}).output.logits.square().mean().backward()
+        spliced = llama_host.run(token_inputs, resume=prefix, edit={site: lambda value: value * scale})
+        spliced.output.logits.square().mean().backward()
     assert scale.grad is not None and scale.grad.abs() > 0
     assert all(parameter.grad is None for parameter in llama_host.module.parameters())
 
@@ -127,30 +128,31 @@ def test_nothing_is_left_behind_when_the_body_raises(any_host):
     assert _state(host.module) == before
 
 
-def test_a_cell_called_every_step_is_one_site_of_steps(any_host):
-    host, inputs, _ = any_host
-    if host.name != "gru":
-        pytest.skip("only the recurrent host has a cell")
+def test_a_cell_called_every_step_is_one_site_of_steps(gru_host):
+    host, inputs = gru_host
     site = host.site("cell")
     host.prepare(inputs, [site])
     assert host.run(inputs, capture=[site], stop=True).values[site].shape == (5, 3, 12)
     assert not host.resumable(site)
 
 
-def test_convolution_features_are_channels(any_host):
-    host, inputs, site = any_host
-    if host.name != "cnn":
-        pytest.skip("only the convolutional host has channels")
+def test_convolution_features_are_channels(cnn_host):
+    host, inputs = cnn_host
+    site = host.site("stem")
     assert host.run(inputs, capture=[site]).values[site].shape == (2, 6, 6, 8)
 
 
 def test_transformer_lens_names_are_aliases(llama_host):
     assert llama_host.site("blocks.2.hook_resid_pre") == llama_host.site("layers.2.input")
-    assert llama_host.site("blocks.2.hook_resid_post") == llama_host.site("model.layers.2.output") == llama_host.site("layers.2")
+    assert (
+        llama_host.site("blocks.2.hook_resid_post") == llama_host.site("model.layers.2.output") == llama_host.site("layers.2")
+    )
 
 
 def test_unknown_site_names_the_nearest(llama_host):
-    with pytest.raises(SiteError, match=r"unknown site 'layer\.2' in llama\. Did you mean .*'layers\.2'.*4 blocks: layers\.0 to layers\.3"):
+    with pytest.raises(
+        SiteError, match=r"unknown site 'layer\.2' in llama\. Did you mean .*'layers\.2'.*4 blocks: layers\.0 to layers\.3"
+    ):
         llama_host.site("layer.2")
 
 
@@ -180,4 +182,8 @@ def test_head_is_refused_when_logits_are_changed_after_it(token_inputs, llama_ho
 def test_downstream_of_a_block_leaves_out_the_last(llama_host):
     names = [str(s) for s in llama_host.downstream(llama_host.site("layers.0"))]
     assert names == ["layers.1", "layers.2"]
-    assert [str(s) for s in llama_host.downstream(llama_host.site("layers.1.input"), last=True)] == ["layers.1", "layers.2", "layers.3"]
+    assert [str(s) for s in llama_host.downstream(llama_host.site("layers.1.input"), last=True)] == [
+        "layers.1",
+        "layers.2",
+        "layers.3",
+    ]

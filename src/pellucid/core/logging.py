@@ -64,8 +64,8 @@ class Ticker:
         console = Console(stderr=True)
         self._bar = None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), _Rate(unit), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=console, transient=False)
+            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), _Rate(unit), *times, console=console)
 
     def __enter__(self) -> Ticker:
         self._start = self._last = time.monotonic()
@@ -89,7 +89,8 @@ class Ticker:
             self._last = now
             rate = self._done / max(now - self._start, 1e-9)
             left = (self.total - self._done) / max(rate, 1e-9)
-            log.info("%s: %.0f of %.0f %s, %.0f/s, %.0f s left %s", self.title, self._done, self.total, self.unit, rate, left, note)
+            done = f"{self._done:.0f} of {self.total:.0f} {self.unit}"
+            log.info("%s: %s, %.0f/s, %.0f s left %s", self.title, done, rate, left, note)
 
 
 class _Rate(ProgressColumn):

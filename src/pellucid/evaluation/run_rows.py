@@ -117,12 +117,14 @@ def _rows_of(run: Path, run_name: str) -> list[Row]:
         # The summary is what a script reads first; a number only scores.json states still counts.
         values = {**{key: scores.get(name, {}).get(key) for key in ("l0", "ce_increase", "kl", "alive", "fvu", "ce_original")}}
         values |= {key: value for key, value in entry.items() if value is not None}
-        numbers = {key: _number(values.get(key), f"{run}/summary.json: '{key}' of '{name}'", problems) for key in NUMBERS}
+        numbers: dict[str, Any] = {
+            key: _number(values.get(key), f"{run}/summary.json: '{key}' of '{name}'", problems) for key in NUMBERS
+        }
         held_out = _number(scores.get(name, {}).get("tokens"), f"{run}/scores.json: 'tokens' of '{name}'", problems)
         definition = entry.get("alive_definition") or scores.get(name, {}).get("alive_definition")
-        words = {key: str(entry.get(key) or "not stated") for key in ("site", "architecture", "objective")}
-        texts = {"host": str(summary.get("host") or "not stated"), "setting": setting(entry)}
-        optional = {"data_digest": _text(digest), "alive_definition": _text(definition)}
+        words: dict[str, Any] = {key: str(entry.get(key) or "not stated") for key in ("site", "architecture", "objective")}
+        texts: dict[str, Any] = {"host": str(summary.get("host") or "not stated"), "setting": setting(entry)}
+        optional: dict[str, Any] = {"data_digest": _text(digest), "alive_definition": _text(definition)}
         rows.append(Row(run=run_name, name=name, held_out_tokens=held_out, **words, **texts, **optional, **numbers))
     raise_all(problems, FileFormatError)
     return rows

@@ -110,7 +110,7 @@ def _config(file: GgufFile) -> LlamaConfig:
     if n_blocks > len(file.tensors):
         meta.problems.append(f"{n_blocks} blocks are declared, but only {len(file.tensors)} tensors")
     raise_all(meta.problems, FileFormatError, title=f"{file.path} is not a model this converter knows")
-    ids = {f"{name}_id": token for name, token in special_tokens(file).items() if name != "unk_token"}
+    ids: dict[str, Any] = {f"{name}_id": token for name, token in special_tokens(file).items() if name != "unk_token"}
     tied = "output.weight" not in file.tensors
     return LlamaConfig(**values, **ids, tie_word_embeddings=tied, architectures=["LlamaForCausalLM"], dtype="float32")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import log
 from pellucid.hosts.hooks import Stop, frozen, visiting
 from pellucid.hosts.names import common_names, find_blocks
-from pellucid.hosts.replay import Plan, Prefix, placeholder, recording, replaying, same_bits, skippable, trace
+from pellucid.hosts.replay import Call, Plan, Prefix, placeholder, recording, replaying, same_bits, skippable, trace
 from pellucid.hosts.site import Site, split_name
 from pellucid.hosts.trees import first_float, leaves, map_tensors
+
 
 @dataclass(frozen=True)
 class Head:
@@ -99,7 +100,7 @@ class Host:
             return self._common[name]
         parts = split_name(name)
         if parts is None:
-            raise SiteError(f"site '{name}' cannot be read; write PATH, PATH.input or PATH.output, then [INDEX] and @AXIS as needed")
+            raise SiteError(f"site '{name}' cannot be read; write PATH, PATH.input or PATH.output, then [INDEX], @AXIS")
         stem, index, axis = parts
         if stem in self._common:
             base = self._common[stem]
@@ -111,7 +112,8 @@ class Host:
             base = Site(path, axis=self._feature_axis(path))
         else:
             raise SiteError(f"unknown site '{name}' in {self.name}.{did_you_mean(stem, self.site_names())}{self._block_hint()}")
-        return Site(base.path, base.side, base.index if index is None else index, base.axis if axis is None else axis, name=name)
+        index = base.index if index is None else index
+        return Site(base.path, base.side, index, base.axis if axis is None else axis, name=name)
 
     def site_names(self) -> list[str]:
         """Every common name and module path."""
@@ -187,7 +189,7 @@ class Host:
             return output.logits
         path = first_float(output, None)
         if path is None:
-            raise SiteError(f"the output of {self.name} holds no floating tensor; pass Host(..., output=...) to pick the logits")
+            raise SiteError(f"the output of {self.name} holds no floating tensor; pick logits with Host(..., output=...)")
         return next(tensor for where, tensor in leaves(output) if where == path)
 
     @contextmanager
@@ -229,12 +231,11 @@ class Host:
             stack.enter_context(recording(self.module, list(result.prefixes.values())))
             seen: dict[Site, list[Tensor]] = {}
             for site in watched:
-                visit = self._visitor(site, edit.get(site), seen if site in capture else None, result.prefixes.get(site), left)
+                kept = seen if site in capture else None
+                visit = self._visitor(site, edit.get(site), kept, result.prefixes.get(site), left)
                 stack.enter_context(visiting(self.module, site, visit))
-            try:
+            with suppress(Stop):
                 result.output = self._call(inputs)
-            except Stop:
-                pass
         result.values = {site: found[0] if len(found) == 1 else torch.stack(found) for site, found in seen.items()}
         self._check_seen(result, watched, seen, capture)
         return result
@@ -264,8 +265,10 @@ class Host:
             self._plans[site] = everything
             prefix = self.run(inputs, prefixes=[site]).prefixes[site]
 
-            def exact(hidden: Sequence[tuple[str, int]]) -> bool:
-                outputs = {call: map_tensors(out, placeholder) if call in hidden else out for call, out in prefix.outputs.items()}
+            def exact(hidden: Sequence[Call]) -> bool:
+                outputs = {
+                    call: map_tensors(value, placeholder) if call in hidden else value for call, value in prefix.outputs.items()
+                }
                 return same_bits(self.run(inputs, resume=Prefix(everything, prefix.value, outputs)).output, full)
 
             if not exact([]):
@@ -311,7 +314,9 @@ class Host:
         missing = [str(site) for site in capture if site not in seen]
         missing += [str(site) for site, prefix in result.prefixes.items() if prefix.value is None]
         if missing:
-            raise SiteError(f"sites {missing} of {self.name} were not reached by this run (watched: {[str(s) for s in watched]})")
+            raise SiteError(
+                f"sites {missing} of {self.name} were not reached by this run (watched: {[str(s) for s in watched]})"
+            )
 
     def _feature_axis(self, path: str) -> int:
         module = self.module.get_submodule(path)
@@ -322,7 +327,7 @@ class Host:
         return f" It has {len(self.blocks)} blocks: layers.0 to layers.{len(self.blocks) - 1}." if self.blocks else ""
 
 
-def _needed(calls: Sequence[tuple[str, int]], exact: Callable[[Sequence[tuple[str, int]]], bool]) -> set[tuple[str, int]]:
+def _needed(calls: Sequence[Call], exact: Callable[[Sequence[Call]], bool]) -> set[Call]:
     """Return the calls whose real output matters, by halving."""
     if not calls or exact(calls):
         return set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -20,14 +19,14 @@ def load(name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> H
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    found = find_host(name_or_path)
-    source = str(found)
-    local = Path(source).exists()
+    on_hub = "/" in name_or_path and not Path(name_or_path).exists()
+    source = name_or_path if on_hub else str(find_host(name_or_path))
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=local)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=not on_hub)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not on_hub)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds
-        again = f"run 'pellucid get {name_or_path}'" if not os.path.exists(name_or_path) else "fetch it again"
-        raise FileFormatError(f"host '{name_or_path}' in {source} could not be loaded: {error}. If it is incomplete, {again}.") from error
+        again = "fetch it again" if on_hub or Path(name_or_path).exists() else f"run 'pellucid get {name_or_path}'"
+        raise FileFormatError(f"host '{name_or_path}' could not be loaded: {error}. If it is incomplete, {again}.") from error
     model.config.use_cache = False
-    return Host(model.to(device).eval(), name=name_or_path, tokenizer=tokenizer)
+    torch.nn.Module.to(model, torch.device(device))
+    return Host(model.eval(), name=name_or_path, tokenizer=tokenizer)

@@ -59,7 +59,8 @@ class SharedPass:
         with torch.no_grad():
             result = host.run(inputs, capture=wanted, prefixes=starts, stop=head is not None or not features)
         self._prefixes = result.prefixes
-        self._rows = {site: self._kept(value, site) for site, value in result.values.items() if head is None or site != head.site}
+        values = {site: value for site, value in result.values.items() if head is None or site != head.site}
+        self._rows = {site: self._kept(value, site) for site, value in values.items()}
         self.features: Tensor | None = None
         if features:
             self.features = rows_of(result.values[head.site] if head else host.logits(result.output), keep)

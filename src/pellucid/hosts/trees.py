@@ -58,7 +58,7 @@ def put(value: Any, path: Path, tensor: Tensor) -> Any:
         return tensor
     key, rest = path[0], path[1:]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return value._replace(**{value._fields[key]: put(value[key], rest, tensor)})
+        return type(value)(*(put(item, rest, tensor) if index == key else item for index, item in enumerate(value)))
     if isinstance(value, (tuple, list)):
         items = list(value)
         items[key] = put(items[key], rest, tensor)

@@ -17,13 +17,12 @@ from torch.nn.functional import log_softmax
 Readout = Callable[[Tensor], Tensor]
 """Turns features [n, d] into logits [n, classes]; a frozen module, or the identity when the features are logits."""
 
-CHUNK_NUMBERS = 4 << 20
-"""Logits held at once: a chunk has about this many numbers, so that its few temporaries stay near the caches."""
+CHUNK_NUMBERS = 24 << 20
+"""Logits held at once, about 100 MB in float32. A smaller chunk reads the whole unembedding more often: on two CPU cores
+85 rows of 49,152 classes take 1.5 times as long as 512."""
 
 
-def plain_kl(
-    original: Float[Tensor, "n v"], spliced: Float[Tensor, "n v"], reverse: bool = False
-) -> Float[Tensor, " n"]:
+def plain_kl(original: Float[Tensor, "n v"], spliced: Float[Tensor, "n v"], reverse: bool = False) -> Float[Tensor, " n"]:
     """Return KL(original || spliced) of each row of logits, in nats; KL(spliced || original) if `reverse`.
 
     KL(p || q) = sum_v p_v (log p_v - log q_v). Computed in float32 or wider.

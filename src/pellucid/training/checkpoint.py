@@ -31,9 +31,10 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
             files.write_json(inner / STATE, record)
     except Exception as error:  # safetensors and the OS each have their own way to say that a disk is full
         kept = latest(folder)
+        before = f"The one of step {kept[0]} is intact" if kept else "There was none before"
         raise RunError(
             f"the checkpoint of step {step} could not be written to {folder}: {error}. "
-            f"{f'The one of step {kept[0]} is intact' if kept else 'There was none before'}; make room and run the same command again."
+            f"{before}; make room and run the same command again."
         ) from error
     for older in _steps(folder):
         if older != target:

@@ -46,5 +46,6 @@ def claim(run: Path, config: Config) -> None:
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
-        return {key: item for name, inner in value.items() for key, item in _flat(inner, f"{path}.{name}" if path else str(name)).items()}
+        parts = [_flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
+        return {key: item for part in parts for key, item in part.items()}
     return {path: list(value) if isinstance(value, tuple) else value}

@@ -20,7 +20,13 @@ class Learner:
     """A dictionary, its objective and the state of its training."""
 
     def __init__(
-        self, name: str, config: DictionaryConfig, fit: FitConfig, host: Host, dictionary: Dictionary, warm_start_tokens: int = 0
+        self,
+        name: str,
+        config: DictionaryConfig,
+        fit: FitConfig,
+        host: Host,
+        dictionary: Dictionary,
+        warm_start_tokens: int = 0,
     ) -> None:
         self.name, self.config, self.fit = name, config, fit
         self.site: Site = host.site(config.site)
@@ -59,8 +65,8 @@ class Learner:
         codes = forward.codes.detach()
         self.counter.update(codes)
         logged = {name: float(term.detach()) for name, term in terms.items()}
-        l0 = float((codes > 0).sum(dim=-1).double().mean())
-        return {"loss": float(loss.detach()), **logged, "l0": l0, "dead": float(dead.double().mean()), "lr": lr, "grad_norm": float(norm)}
+        counts = {"l0": float((codes > 0).sum(dim=-1).double().mean()), "dead": float(dead.double().mean())}
+        return {"loss": float(loss.detach()), **logged, **counts, "lr": lr, "grad_norm": float(norm)}
 
     def _forward(self, shared: SharedPass, teacher: Teacher | None) -> tuple[Forward, Evidence]:
         if not self.objective.splices:

@@ -28,7 +28,14 @@ def estimate(host: Host, learners: Sequence[Learner], positions: int) -> dict[st
     suffix = max((_suffix_numbers(host, learner) for learner in spliced), default=0) * positions * NUMBER
     captured = sum(learner.dictionary.d_in * (1 + len(learner.downstream)) for learner in learners) * positions * NUMBER
     readout = 5 * NUMBER * CHUNK_NUMBERS if spliced else 0
-    return {"host": weights, "dictionaries": dictionaries, "codes": codes, "splice": suffix, "captured": captured, "readout": readout}
+    return {
+        "host": weights,
+        "dictionaries": dictionaries,
+        "codes": codes,
+        "splice": suffix,
+        "captured": captured,
+        "readout": readout,
+    }
 
 
 def announce(host: Host, learners: Sequence[Learner], positions: int) -> int:
@@ -38,7 +45,7 @@ def announce(host: Host, learners: Sequence[Learner], positions: int) -> int:
     listed = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items())
     log.info("memory estimate: %s MiB (%s)", f"{total / 2**20:,.0f}", listed)
     if host.device.type == "cpu" and total > (free := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")):
-        log.warning("that is more than the %s MiB now free; lower batch_rows or train fewer dictionaries at once", f"{free / 2**20:,.0f}")
+        log.warning("that is more than the %s MiB now free; lower batch_rows or split the fit", f"{free / 2**20:,.0f}")
     return total
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pellucid.core import files
+from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.errors import ConfigError, FileFormatError, raise_all
 from pellucid.core.logging import JsonLines, Ticker, log
 from pellucid.core.provenance import environment
@@ -33,6 +34,7 @@ def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: D
     Raises ConfigError, SiteError, DataError, RunError or NumericsError before or instead of a wrong number.
     """
     run = Path(out)
+    keep_freed_memory()
     with folder.locked(run):
         folder.claim(run, config)
         if is_finished(run, config):
@@ -107,7 +109,8 @@ class Trainer:
         lines = []
         for learner in self.learners:
             begun = time.monotonic()
-            rate = learning_rate(self.step, peak=learner.config.lr, warmup=self.warmup, total=self.steps, final=self.config.final_lr)
+            peak, final = learner.config.lr, self.config.final_lr
+            rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             lines.append((learner, learner.update(shared, teacher, rate, self.step)))
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.step += 1
@@ -142,7 +145,8 @@ class Trainer:
                 problems.append(f"dictionary '{name}': {error}")
         raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
         samples = self._samples(list(dict.fromkeys(places.values())))
-        return [self._learner(name, config, samples[places[name]], example) for name, config in self.config.dictionaries.items()]
+        configs = self.config.dictionaries
+        return [self._learner(name, config, samples[places[name]], example) for name, config in configs.items()]
 
     def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
         if config.init_from is None:
@@ -179,7 +183,8 @@ class Trainer:
             return 0
         tensors, state = found
         if set(state["learners"]) != {learner.name for learner in self.learners}:
-            raise FileFormatError(f"the checkpoint in {self.run} holds dictionaries {sorted(state['learners'])}, not those of its config")
+            held = sorted(state["learners"])
+            raise FileFormatError(f"the checkpoint in {self.run} holds dictionaries {held}, not those of its config")
         for learner in self.learners:
             prefix = f"{learner.name}/"
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -217,9 +222,11 @@ def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dic
     """Return the loaded weights under the config's architecture, whose coefficients may differ but not its shape."""
     wanted = config.architecture
     if type(wanted) is not type(dictionary.config) or wanted.n_latents != dictionary.n_latents:
+        asked = f"{type(wanted).__name__} with {wanted.n_latents} latents"
+        found = f"{dictionary.kind} with {dictionary.n_latents}"
         raise ConfigError(
-            f"dictionary '{name}' wants {wanted.kind} with {wanted.n_latents} latents, but init_from {config.init_from} "
-            f"holds {dictionary.kind} with {dictionary.n_latents}. Make the two equal or leave init_from out."
+            f"dictionary '{name}' wants {asked}, but init_from {config.init_from} holds {found}. "
+            f"Make the two equal or leave init_from out."
         )
     dictionary.config = wanted
     return dictionary

@@ -16,6 +16,6 @@ OBJECTIVES: tuple[type[Objective], ...] = (Local, EndToEnd, EndToEndDownstream)
 if TYPE_CHECKING:
     AnyObjective = Objective
 else:
-    AnyObjective = Annotated[Union[OBJECTIVES], Field(discriminator="kind")]
+    AnyObjective = Annotated[Union[OBJECTIVES], Field(discriminator="kind")]  # noqa: UP007 - built from the registry
 
 __all__ = ["OBJECTIVES", "AnyObjective", "EndToEnd", "EndToEndDownstream", "Evidence", "Local", "Objective"]
