@@ -74,8 +74,9 @@ def _sentence(cls: type[Config], item: Any) -> str:
         return f"unknown key '{path}'.{did_you_mean(key, _known_keys(cls))}"
     if item["type"] == "missing":
         return f"'{path}' is missing"
+    message = item["msg"].removeprefix("Value error, ")
     found = item.get("input")
-    return f"'{path}': {item['msg']} (found {found!r})"
+    return f"'{path}': {message}" if isinstance(found, dict) else f"'{path}': {message} (found {found!r})"
 
 
 def _known_keys(cls: type[Config]) -> set[str]:

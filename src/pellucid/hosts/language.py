@@ -18,15 +18,21 @@ def load(name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> H
     HF_HUB_OFFLINE is set. Raises FileFormatError if the files are corrupted or incomplete.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     on_hub = "/" in name_or_path and not Path(name_or_path).exists()
     source = name_or_path if on_hub else str(find_host(name_or_path))
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a second of loading needs none, and a log file shows it as noise
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=not on_hub)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not on_hub)
     except Exception as error:  # safetensors, json and transformers each raise their own kinds
         again = "fetch it again" if on_hub or Path(name_or_path).exists() else f"run 'pellucid get {name_or_path}'"
         raise FileFormatError(f"host '{name_or_path}' could not be loaded: {error}. If it is incomplete, {again}.") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     model.config.use_cache = False
     torch.nn.Module.to(model, torch.device(device))
     return Host(model.eval(), name=name_or_path, tokenizer=tokenizer)

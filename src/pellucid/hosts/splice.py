@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from pellucid.core.errors import SiteError
@@ -18,7 +18,7 @@ Replace = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]]
 """Takes the rows a dictionary sees and returns what stands in for them."""
 
 
-def rows_of(value: Float[Tensor, "... d"], keep: Bool[Tensor, "..."] | None) -> Float[Tensor, "n d"]:
+def rows_of(value: Shaped[Tensor, "... d"], keep: Bool[Tensor, "..."] | None) -> Shaped[Tensor, "n d"]:
     """Return the kept positions of a value as rows; all of them if `keep` is None or has other positions."""
     if keep is None or keep.shape != value.shape[:-1]:
         return value.reshape(-1, value.shape[-1])
@@ -90,7 +90,8 @@ class SharedPass:
     def _replaced(self, value: Tensor, replace: Replace) -> Tensor:
         new = replace(rows_of(value, self.keep)).to(value.dtype)
         if self.keep is None or self.keep.shape != value.shape[:-1]:
-            return new.reshape(value.shape)
+            # A module after the site may write into its input, which must not be the dictionary's own output.
+            return new.reshape(value.shape).clone(memory_format=torch.contiguous_format)
         return value.masked_scatter(self.keep.unsqueeze(-1), new)
 
     def _kept(self, value: Tensor, site: Site) -> Tensor:

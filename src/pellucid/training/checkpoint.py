@@ -13,6 +13,8 @@ from pellucid.core.errors import FileFormatError, RunError
 from pellucid.core.logging import log
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
+DAMAGED = (FileFormatError, OSError)
+"""What reading a checkpoint that is not whole raises."""
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -22,7 +24,11 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
     """
     target = folder / f"step-{step:09d}"
     if target.exists():
-        return
+        try:
+            _read(target)
+            return
+        except DAMAGED:
+            shutil.rmtree(target)  # it was passed over when this fit was resumed
     try:
         with files.atomic_path(target) as inner:
             inner.mkdir()
@@ -44,7 +50,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, A
 def latest(folder: Path) -> tuple[int, Path] | None:
     """Return the step and folder of the newest checkpoint; None if there is none."""
     steps = _steps(folder)
-    return (int(steps[-1].name.removeprefix("step-")), steps[-1]) if steps else None
+    return (_number(steps[-1]), steps[-1]) if steps else None
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -55,12 +61,8 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     problems = []
     for path in reversed(_steps(folder)):
         try:
-            state = files.read_json(path / STATE)
-            found = files.sha256_file(path / TENSORS)
-            if found != state["sha256"]:
-                raise FileFormatError(f"{path / TENSORS} has sha256 {found}, wanted {state['sha256']}")
-            return files.load_tensors(path / TENSORS), state
-        except (FileFormatError, OSError, KeyError) as error:
+            return _read(path)
+        except DAMAGED as error:
             problems.append(f"{path}: {error}")
             log.warning("checkpoint %s is not whole and is passed over: %s", path, error)
     if problems:
@@ -68,5 +70,19 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = files.read_json(path / STATE)
+    if not isinstance(state, dict) or state.get("step") != _number(path):
+        raise FileFormatError(f"{path / STATE} is not the state of that step")
+    found = files.sha256_file(path / TENSORS)
+    if found != state.get("sha256"):
+        raise FileFormatError(f"{path / TENSORS} has sha256 {found}, wanted {state.get('sha256')}")
+    return files.load_tensors(path / TENSORS), state
+
+
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))

@@ -28,20 +28,24 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
-def claim(run: Path, config: Config) -> None:
-    """Write the config into a new run folder, or check that the folder holds the same one.
+def check(run: Path, config: Config) -> None:
+    """Check that a run folder holds no other config; RunError lists the settings that differ.
 
-    Raises RunError listing the settings that differ.
+    A folder in which nothing was trained yet may be taken over.
     """
     path = run / CONFIG
-    if not path.exists():
-        files.write_text(path, configs.dump(config))
+    if not path.exists() or not any((run / name).exists() for name in ("checkpoint", "dictionaries", "metrics.jsonl")):
         return
     old, new = _flat(configs.load_yaml(path)), _flat(config.model_dump(mode="json"))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if changed:
         lines = "\n".join(f"  - {key}: there {old.get(key)!r}, here {new.get(key)!r}" for key in changed[:20])
         raise RunError(f"{run} already holds another config:\n{lines}\nChoose another folder (--out) or remove that one.")
+
+
+def claim(run: Path, config: Config) -> None:
+    """Write the config into a run folder that `check` let pass."""
+    files.write_text(run / CONFIG, configs.dump(config))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

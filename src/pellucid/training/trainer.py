@@ -36,14 +36,16 @@ def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: D
     run = Path(out)
     keep_freed_memory()
     with folder.locked(run):
-        folder.claim(run, config)
+        folder.check(run, config)
         if is_finished(run, config):
             log.info("%s is finished; nothing to train", run)
             return run
         host = host or Host.load(config.host, device=config.device, dtype=config.dtype)
         data = data or load_text(config.data, host.tokenizer)
         with host.held():
-            Trainer(config, run, host, data).train()
+            trainer = Trainer(config, run, host, data)
+            folder.claim(run, config)
+            trainer.train()
     return run
 
 

@@ -1,0 +1,162 @@
+"""What one end-to-end training step costs, as a multiple of a plain forward of the host.
+
+    python benchmarks/e2e_step.py [--json] [--repeats 5]
+
+Each contender does one whole update of a ReLU dictionary with 8 d latents at the middle block: pellucid's e2e and e2e+ds,
+and the plain procedure (a hook, two full forwards with full logits, KL and autograd), on SmolLM2 and on a 12-block Llama
+with d = 256 and 8,192 classes. All run in turn in one process; medians over the turns, and the ratio turn by turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Host, ReluConfig
+from pellucid.core.allocator import keep_freed_memory
+from pellucid.core.provenance import environment
+from pellucid.dictionaries import make_dictionary
+from pellucid.hosts.splice import SharedPass
+from pellucid.kernels.divergence import Teacher, plain_kl
+from pellucid.training.learner import Learner
+
+ROWS, CONTEXT = 8, 128
+
+
+def small_llama() -> Host:
+    """A 12-block Llama, d = 256, vocabulary 8,192, random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 12, "num_attention_heads": 8}
+    return Host(LlamaForCausalLM(LlamaConfig(**shape, vocab_size=8192, use_cache=False)), name="llama-12x256")
+
+
+def contenders(host: Host, inputs: dict[str, Tensor]) -> dict[str, Callable[[], None]]:
+    """Return one whole step of each contender, ready to be called again and again."""
+    site = host.site(f"layers.{len(host.blocks) // 2 - 1}")
+    with torch.no_grad():
+        sample = rows_at(host, inputs, site)
+    host.prepare({"input_ids": inputs["input_ids"][:1]}, [site])
+    head = host.find_head({"input_ids": inputs["input_ids"][:1]})
+    width = sample.shape[-1]
+
+    def ours(objective: Any) -> Callable[[], None]:
+        config = DictionaryConfig(site=str(site), architecture=ReluConfig(n_latents=8 * width), objective=objective)
+        fit = FitConfig(dictionaries={"d": config})
+        dictionary = make_dictionary(config.architecture, width, torch.Generator().manual_seed(0), sample)
+        learner = Learner("d", config, fit, host, dictionary)
+
+        def step() -> None:
+            shared = SharedPass(host, inputs, None, splice=[site], capture=learner.downstream, head=head)
+            assert shared.features is not None
+            learner.update(shared, Teacher(shared.readout, shared.features), 1e-4, 0)
+
+        return step
+
+    def forward() -> None:
+        with torch.no_grad():
+            host.module(**inputs)
+
+    return {
+        "forward": forward,
+        "e2e": ours(EndToEnd()),
+        "e2e+ds": ours(EndToEndDownstream()),
+        "plain": plain(host, inputs, sample),
+    }
+
+
+def rows_at(host: Host, inputs: dict[str, Tensor], site: Any) -> Tensor:
+    """Return the site's rows for starting values."""
+    return SharedPass(host, inputs, None, capture=[site], features=False).rows(site)
+
+
+def plain(host: Host, inputs: dict[str, Tensor], sample: Tensor) -> Callable[[], None]:
+    """The procedure anyone would write first: hook, two full forwards, full logits."""
+    block = host.module.get_submodule(host.blocks[len(host.blocks) // 2 - 1])
+    width = sample.shape[-1]
+    dictionary = make_dictionary(ReluConfig(n_latents=8 * width), width, torch.Generator().manual_seed(0), sample)
+    optimizer = torch.optim.Adam(dictionary.parameters(), lr=1e-4)
+
+    def step() -> None:
+        with torch.no_grad():
+            original = host.module(**inputs).logits
+        forwards: list[Any] = []
+
+        def hook(_: Any, __: Any, output: Tensor) -> Tensor:
+            forwards.append((output, dictionary(output.reshape(-1, width))))
+            return forwards[-1][1].reconstruction.reshape(output.shape)
+
+        handle = block.register_forward_hook(hook)
+        spliced = host.module(**inputs).logits
+        handle.remove()
+        classes = spliced.shape[-1]
+        kl = plain_kl(original.reshape(-1, classes), spliced.reshape(-1, classes)).mean()
+        rows, forward = forwards[0]
+        penalty = dictionary.penalty(forward, rows.reshape(-1, width), torch.zeros(8 * width, dtype=torch.bool))
+        optimizer.zero_grad(set_to_none=True)
+        (kl + penalty["sparsity"]).backward()
+        torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 10.0)
+        optimizer.step()
+
+    return step
+
+
+def measure(host: Host, repeats: int) -> dict[str, Any]:
+    """Return median seconds of each contender and the median over turns of its ratio to the forward of that turn."""
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = int(host.module.config.vocab_size)  # type: ignore[union-attr, arg-type]
+    inputs = {"input_ids": torch.randint(3, vocabulary, (ROWS, CONTEXT), generator=generator)}
+    seconds: dict[str, list[float]] = {}
+    with host.held():
+        steps = contenders(host, inputs)
+        for turn in range(repeats + 1):
+            for name, step in steps.items():
+                start = time.perf_counter()
+                step()
+                if turn:  # the first turn warms caches and the allocator
+                    seconds.setdefault(name, []).append(time.perf_counter() - start)
+    rows = [
+        {
+            "contender": name,
+            "seconds": statistics.median(times),
+            "x_forward": statistics.median(t / f for t, f in zip(times, seconds["forward"], strict=True)),
+            "x_forward_range": [round(f(t / b for t, b in zip(times, seconds["forward"], strict=True)), 3) for f in (min, max)],
+        }
+        for name, times in seconds.items()
+    ]
+    return {"host": host.name, "tokens": ROWS * CONTEXT, "rows": rows}
+
+
+def main() -> None:
+    """Measure both hosts and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--hosts", nargs="*", default=["smollm2", "llama-12x256"])
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    makers = {"smollm2": lambda: Host.load("smollm2"), "llama-12x256": small_llama}
+    results = [measure(makers[name](), arguments.repeats) for name in arguments.hosts]
+    if arguments.json:
+        sys.stdout.write(json.dumps({"hosts": results, **environment()}) + "\n")
+        return
+    for result in results:
+        sys.stdout.write(f"{result['host']}, {result['tokens']} tokens a step\n")
+        for row in result["rows"]:
+            low, high = row["x_forward_range"]
+            sys.stdout.write(
+                f"  {row['contender']:<8} {row['seconds']:.3f} s  {row['x_forward']:.2f} x forward ({low}..{high})\n"
+            )
+
+
+if __name__ == "__main__":
+    main()
