@@ -57,9 +57,9 @@ def finite(value: Any) -> Any:
 class Ticker:
     """Progress with rate and time left: a bar on a terminal, a log line every `every` seconds elsewhere."""
 
-    def __init__(self, title: str, total: int, unit: str = "tokens", every: float = 20.0) -> None:
+    def __init__(self, title: str, total: int | float, unit: str = "tokens", every: float = 20.0) -> None:
         self.title, self.total, self.unit, self.every = title, total, unit, every
-        self._done = 0
+        self._done: int | float = 0
         self._start = self._last = time.monotonic()
         console = Console(stderr=True)
         self._bar = None
@@ -78,7 +78,7 @@ class Ticker:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, amount: int, note: str = "") -> None:
+    def advance(self, amount: int | float, note: str = "") -> None:
         """Count `amount` more units done."""
         self._done += amount
         if self._bar is not None:

@@ -36,12 +36,12 @@ def held_out_codes(
     """
     sites = list(dict.fromkeys(site for _, site in dictionaries.values()))
     total = min(rows or data.n_held_out, data.n_held_out)
-    with Ticker(title, float(total), unit="rows") as ticker:
+    with Ticker(title, total, unit="rows") as ticker:
         for batch in data.held_out_batches(batch_rows, rows):
             batch = batch.to(host.device)
             shared = SharedPass(host, batch.inputs, batch.keep, capture=sites, features=False)
             yield batch, _encoder(shared, dictionaries)
-            ticker.advance(float(batch_rows))
+            ticker.advance(batch_rows)
 
 
 @torch.no_grad()
