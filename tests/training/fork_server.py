@@ -1,0 +1,110 @@
+"""Starts fits as processes of their own, quickly: torch is imported once, then each fit is forked from here.
+
+Reads one JSON object a line: {"start": {...}} is answered {"pid": n}; {"wait": pid, "timeout": s} is answered
+{"status": code, or minus the signal, or null if it still runs}. Nothing here computes before a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import small
+import torch
+import transformers  # noqa: F401 - imported here so that no fork has to
+
+import pellucid.training
+from pellucid.core import logging as progress
+
+
+def fit(order: dict[str, Any]) -> int:
+    """Run one fit; 0 when finished, 130 after Ctrl-C, 1 after an error, which is in the log."""
+    data = small.Tokens()
+    if "pause_at" in order:
+        _pause(data, order["pause_at"], Path(order["marker"]))
+    if "die_at" in order:
+        _die(order["die_at"], before=order["before"])
+    try:
+        pellucid.training.fit(small.config(**order["config"]), order["out"], host=small.host(), data=data)
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        logging.getLogger("pellucid").exception("the fit failed")
+        return 1
+    return 0
+
+
+def _pause(data: small.Tokens, step: int, marker: Path) -> None:
+    """Say that `step` has begun and stay in it for a while."""
+    plain = data.train_batch
+
+    def train_batch(number: int, size: int) -> Any:
+        if number == step:
+            marker.touch()
+            time.sleep(0.5)
+        return plain(number, size)
+
+    data.train_batch = train_batch  # type: ignore[method-assign]
+
+
+def _die(at: int, *, before: bool) -> None:
+    """Kill this process at its `at`-th os.replace: every file and folder a run holds gets its name by one."""
+    plain, calls = os.replace, 0
+
+    def replace(*args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        plain(*args, **kwargs)
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = replace  # type: ignore[assignment]
+
+
+def start(order: dict[str, Any]) -> int:
+    """Fork a fit whose log goes to a file; return its process number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        log = os.open(order["log"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        progress.to_stderr()
+        status = fit(order)
+    finally:
+        os._exit(status)
+
+
+def wait(pid: int, timeout: float) -> int | None:
+    """Return the exit status of a process, or None if it still runs after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.002)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        order = json.loads(line)
+        reply = {"pid": start(order["start"])} if "start" in order else {"status": wait(order["wait"], order["timeout"])}
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

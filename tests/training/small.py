@@ -1,0 +1,73 @@
+"""A host, token rows and a config small enough to fit in a second; shared by the tests and by the processes they start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pellucid.core.config import build
+from pellucid.data import Batch, TensorData
+from pellucid.hosts import Host
+from pellucid.training import FitConfig
+
+VOCABULARY, CONTEXT, ROWS = 61, 12, 4
+
+
+def host(layers: int = 4) -> Host:
+    """Return a random Llama of width 32."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
+        vocab_size=VOCABULARY, max_position_embeddings=32, use_cache=False,
+    )  # fmt: skip
+    return Host(LlamaForCausalLM(config), name="small")
+
+
+class Tokens(TensorData):
+    """Random token rows with next-token labels; the first position of a row is excluded."""
+
+    def __init__(self, rows: int = 60, seed: int = 0, held_out: float = 0.2) -> None:
+        ids = torch.randint(0, VOCABULARY, (rows, CONTEXT), generator=torch.Generator().manual_seed(seed))
+        super().__init__({"input_ids": ids}, held_out=held_out)
+
+    def train_rows(self, indices: torch.Tensor) -> Batch:
+        return _as_text(super().train_rows(indices))
+
+    def held_out_rows(self, indices: torch.Tensor) -> Batch:
+        return _as_text(super().held_out_rows(indices))
+
+
+def _as_text(batch: Batch) -> Batch:
+    ids = batch.inputs["input_ids"]
+    keep = torch.ones_like(ids, dtype=torch.bool)
+    keep[:, 0] = False
+    labels = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -100)], dim=1)
+    return Batch(batch.inputs, keep, labels)
+
+
+def dictionaries() -> dict[str, Any]:
+    """Return one dictionary of each objective; the TopK one has dead latents, so that every counter matters."""
+    relu = {"kind": "relu", "n_latents": 40, "l1": 0.5}
+    return {
+        "local": {"site": "layers.1", "architecture": relu, "objective": {"kind": "local"}, "lr": 2e-3},
+        "e2e": {"site": "layers.1", "architecture": {"kind": "topk", "n_latents": 64, "k": 3}, "objective": {"kind": "e2e"}},
+        "e2e+ds": {"site": "layers.0", "architecture": relu, "objective": {"kind": "e2e+ds"}, "seed": 3},
+    }
+
+
+def config(steps: int = 6, **changes: Any) -> FitConfig:
+    """Return the config of a fit of so many steps."""
+    values: dict[str, Any] = {
+        "dictionaries": dictionaries(), "tokens": steps * ROWS * CONTEXT, "batch_rows": ROWS, "sample_rows": 4,
+        "dead_after": 2 * ROWS * CONTEXT, "checkpoint_seconds": 0, "log_every": 1, "warmup": 0.2,
+    }  # fmt: skip
+    return build(FitConfig, values | changes)
+
+
+def weights(run: Any) -> dict[str, bytes]:
+    """Return the bytes of every dictionary's weights."""
+    return {path.parent.name: path.read_bytes() for path in sorted(run.glob("dictionaries/*/weights.safetensors"))}
