@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -55,12 +56,12 @@ class SharedPass:
         """Run the host once, no further than needed: to the head if `features` are wanted, else to the last site."""
         self.host, self.inputs, self.keep, self.head = host, inputs, keep, head
         starts = [site for site in dict.fromkeys(splice) if host.resumable(site)]
-        wanted = list(dict.fromkeys([*splice, *capture, *([head.site] if head and features else [])]))
+        with_rows = list(dict.fromkeys([*splice, *capture]))
+        wanted = list(dict.fromkeys([*with_rows, *([head.site] if head and features else [])]))
         with torch.no_grad():
             result = host.run(inputs, capture=wanted, prefixes=starts, stop=head is not None or not features)
         self._prefixes = result.prefixes
-        values = {site: value for site, value in result.values.items() if head is None or site != head.site}
-        self._rows = {site: self._kept(value, site) for site, value in values.items()}
+        self._rows = {site: self._kept(result.values[site], site) for site in with_rows}
         self.features: Tensor | None = None
         if features:
             self.features = rows_of(result.values[head.site] if head else host.logits(result.output), keep)
@@ -78,26 +79,48 @@ class SharedPass:
         """Run on from `site` with `replace(rows)` in the place of its kept rows.
 
         A site that is called several times in a run is replaced at each call, from the values of the spliced run.
+        Raises SiteError if `replace` returns another shape than it was given.
         """
         wanted = [*capture, *([self.head.site] if self.head else [])]
-        edit = {site: lambda value: self._replaced(value, replace)}
+        calls = count()
+        edit = {site: lambda value: self._replaced(value, site, next(calls), replace)}
         result = self.host.run(
             self.inputs, capture=wanted, edit=edit, resume=self._prefixes.get(site), stop=self.head is not None
         )
         features = result.values[self.head.site] if self.head else self.host.logits(result.output)
         return Spliced(rows_of(features, self.keep), {later: self._kept(result.values[later], later) for later in capture})
 
-    def _replaced(self, value: Tensor, replace: Replace) -> Tensor:
-        new = replace(rows_of(value, self.keep)).to(value.dtype)
-        if self.keep is None or self.keep.shape != value.shape[:-1]:
-            # A module after the site may write into its input, which must not be the dictionary's own output.
-            return new.reshape(value.shape).clone(memory_format=torch.contiguous_format)
-        return value.masked_scatter(self.keep.unsqueeze(-1), new)
+    def _replaced(self, value: Tensor, site: Site, call: int, replace: Replace) -> Tensor:
+        keep = self.keep
+        if keep is not None and keep.shape[1:] == value.shape[:-1] and call < len(keep):
+            keep = keep[call]  # one step of a site called once a step
+        if keep is not None and keep.shape != value.shape[:-1]:
+            raise self._other_positions(site, value)
+        rows = rows_of(value, keep)
+        new = replace(rows)
+        if new.shape != rows.shape:
+            found = f"{tuple(rows.shape)}, but what should replace them is {tuple(new.shape)}"
+            raise SiteError(f"the rows of site '{site}' are {found}")
+        new = new.to(value.dtype)
+        return _laid_out(new.reshape(value.shape), value) if keep is None else value.masked_scatter(keep.unsqueeze(-1), new)
 
     def _kept(self, value: Tensor, site: Site) -> Tensor:
         if self.keep is not None and self.keep.shape != value.shape[:-1]:
-            raise SiteError(
-                f"site '{site}' has positions {tuple(value.shape[:-1])}, but the batch marks which of {tuple(self.keep.shape)} "
-                f"positions to use. Choose a site with one value per token, or data without a mask."
-            )
+            raise self._other_positions(site, value)
         return rows_of(value, self.keep)
+
+    def _other_positions(self, site: Site, value: Tensor) -> SiteError:
+        assert self.keep is not None
+        return SiteError(
+            f"site '{site}' has positions {tuple(value.shape[:-1])}, but the batch marks which of {tuple(self.keep.shape)} "
+            f"positions to use. Choose a site with one value per token, or data without a mask."
+        )
+
+
+def _laid_out(new: Tensor, value: Tensor) -> Tensor:
+    """Return a copy of `new` in the memory order of `value`.
+
+    In another order a convolution takes another kernel and rounds otherwise. A copy, because a module after the site may
+    write into its input, which must be neither the dictionary's own output nor what later splices start from.
+    """
+    return torch.empty_like(value).copy_(new)
