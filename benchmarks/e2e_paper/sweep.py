@@ -4,7 +4,8 @@
     python benchmarks/e2e_paper/sweep.py --out /tmp/small --smallest     the same steps in a minute, for tests
 
 Every dictionary of a site starts from the same local dictionary and sees the same further tokens, so budgets are equal.
-Runs can be stopped and started again. results.json and table.md beside this file are what the whole sweep gave.
+Runs can be stopped and started again. results.json, table.md and comparison.html beside this file
+are what the whole sweep gave.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pellucid.core.logging import log, to_stderr
 from pellucid.core.provenance import environment
 from pellucid.data import DataSource, TextConfig, load_text
 from pellucid.dictionaries import ReluConfig
+from pellucid.evaluation.compare import compare
 from pellucid.evaluation.run import evaluate_run
 from pellucid.hosts import Host
 from pellucid.training import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Local, fit
+from pellucid.web import write_comparison
 
 WIDTH = 4608
 SEED = 0
@@ -72,8 +75,8 @@ def warm_config(tokens: int) -> FitConfig:
     return FitConfig(dictionaries=dictionaries, tokens=tokens, batch_rows=4, data=TextConfig(seed=SEED))
 
 
-def sweep_config(site: str, start: Path, tokens: int) -> FitConfig:
-    """Fifteen dictionaries of one site, all in one pass, from the same start."""
+def sweep_config(site: str, start: Path, tokens: int, coefficients: int = 5) -> FitConfig:
+    """Fifteen dictionaries of one site (three objectives, five coefficients), all in one pass, from the same start."""
     grid = SITES[site]
     objectives = {"local": Local(), "e2e": EndToEnd(), "e2e+ds": EndToEndDownstream(downstream_coefficient=grid["beta"])}
     dictionaries = {
@@ -86,14 +89,14 @@ def sweep_config(site: str, start: Path, tokens: int) -> FitConfig:
             init_from=str(start / "dictionaries" / site),
         )
         for kind, objective in objectives.items()
-        for l1 in grid[kind]
+        for l1 in grid[kind][:coefficients]
     }
     data = TextConfig(seed=SEED, exclude_first=EXCLUDED)
     return FitConfig(dictionaries=dictionaries, tokens=tokens, batch_rows=2, data=data, log_every=4)
 
 
 def collect(runs: list[Path], out: Path, command: str) -> dict[str, Any]:
-    """Write results.json and table.md from the scored runs."""
+    """Write results.json, table.md and comparison.html from the scored runs."""
     rows = []
     for run in runs:
         for entry in read_json(run / "summary.json")["dictionaries"]:
@@ -101,6 +104,7 @@ def collect(runs: list[Path], out: Path, command: str) -> dict[str, Any]:
     results = {"command": command, "seed": SEED, "lr": LR, "width": WIDTH, "grids": SITES, "rows": rows, **environment()}
     write_json(out / "results.json", results)
     write_text(out / "table.md", table(rows, results))
+    write_comparison(compare(runs), out / "comparison.html")
     return results
 
 
@@ -129,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/e2e_paper"), help="folder of the runs")
     parser.add_argument("--sites", nargs="*", default=list(SITES), choices=list(SITES), help="sites to sweep")
-    parser.add_argument("--smallest", action="store_true", help="a few updates of everything")
+    parser.add_argument("--smallest", action="store_true", help="one late site, one coefficient, a few updates")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="where results.json and table.md go")
     arguments = parser.parse_args()
     to_stderr()
@@ -138,8 +142,9 @@ def main() -> None:
     start = fit(warm_config(1024 if small else WARM_TOKENS), arguments.out / "warm", host=host)
     data: DataSource = load_text(TextConfig(seed=SEED, exclude_first=EXCLUDED), host.tokenizer)
     runs = []
-    for site in arguments.sites:
-        run = fit(sweep_config(site, start, 512 if small else TOKENS), arguments.out / site, host=host, data=data)
+    for site in ["layers.24"] if small else arguments.sites:
+        config = sweep_config(site, start, 512, 1) if small else sweep_config(site, start, TOKENS)
+        run = fit(config, arguments.out / site, host=host, data=data)
         if not (run / "summary.json").exists():
             evaluate_run(run, host, data, rows=2 if small else HELD_OUT_ROWS, batch_rows=4)
         runs.append(run)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,33 +14,10 @@ from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import log
 from pellucid.hosts.hooks import Stop, frozen, visiting
 from pellucid.hosts.names import common_names, find_blocks
-from pellucid.hosts.replay import Call, Plan, Prefix, placeholder, recording, replaying, same_bits, skippable, trace
+from pellucid.hosts.replay import Call, Plan, Prefix, hide, needed_calls, recording, replaying, same_bits, skippable, trace
+from pellucid.hosts.result import Edit, Head, Result
 from pellucid.hosts.site import Site, split_name
 from pellucid.hosts.trees import first_float, leaves, map_tensors
-
-
-@dataclass(frozen=True)
-class Head:
-    """The module that turns features into logits, so that a caller can do it in chunks of positions."""
-
-    site: Site
-    """The module's input."""
-    module: nn.Module
-
-
-Edit = Callable[[Tensor], Tensor]
-"""Takes a site's value with features last, [positions..., d], and returns what takes its place."""
-
-
-@dataclass
-class Result:
-    """What one run gave."""
-
-    output: Any
-    """The host's output; None if the run stopped early."""
-    values: dict[Site, Tensor]
-    """Captured values with features last, [positions..., d]; a site called several times is stacked on a new first axis."""
-    prefixes: dict[Site, Prefix] = field(default_factory=dict)
 
 
 class Host:
@@ -261,25 +237,17 @@ class Host:
                 raise SiteError(f"site '{site}' of {self.name} was not reached by these inputs")
             self._calls[site] = len(calls)
             skipped = skippable(events, site) if len(calls) == 1 else ()
-            everything = Plan(site, skipped, frozenset(skipped))
-            self._plans[site] = everything
+            self._plans[site] = everything = Plan(site, skipped, frozenset(skipped))
             prefix = self.run(inputs, prefixes=[site]).prefixes[site]
 
-            def exact(hidden: Sequence[Call]) -> bool:
-                outputs = {
-                    call: map_tensors(value, placeholder) if call in hidden else value for call, value in prefix.outputs.items()
-                }
-                return same_bits(self.run(inputs, resume=Prefix(everything, prefix.value, outputs)).output, full)
+            def exact(hidden: Collection[Call]) -> bool:
+                resumed = self.run(inputs, resume=Prefix(everything, prefix.value, hide(prefix.outputs, hidden)))
+                return same_bits(resumed.output, full)
 
             if not exact([]):
                 log.warning("%s cannot be resumed from site '%s' exactly; runs start at the beginning", self.name, site)
                 return Plan(site, (), frozenset())
-            own = {(site.path, 0)} if site.side == "output" else set()
-            candidates = [call for call in skipped if call not in own]
-            needed = _needed(candidates, exact)
-            if not exact([call for call in candidates if call not in needed]):
-                needed = set(candidates)
-            return Plan(site, skipped, frozenset(needed))
+            return Plan(site, skipped, needed_calls(site, skipped, exact))
 
     def _visitor(
         self, site: Site, edit: Edit | None, seen: dict[Site, list[Tensor]] | None, prefix: Prefix | None, left: dict[Site, int]
@@ -325,13 +293,3 @@ class Host:
 
     def _block_hint(self) -> str:
         return f" It has {len(self.blocks)} blocks: layers.0 to layers.{len(self.blocks) - 1}." if self.blocks else ""
-
-
-def _needed(calls: Sequence[Call], exact: Callable[[Sequence[Call]], bool]) -> set[Call]:
-    """Return the calls whose real output matters, by halving."""
-    if not calls or exact(calls):
-        return set()
-    if len(calls) == 1:
-        return set(calls)
-    middle = len(calls) // 2
-    return _needed(calls[:middle], exact) | _needed(calls[middle:], exact)

@@ -8,7 +8,7 @@ found once per site by experiment: placeholders hold NaN, so a value that is nee
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,6 +140,29 @@ def _stand_in(child: nn.Module, path: str, limit: int, prefix: Prefix) -> Any:
         return output
 
     return forward
+
+
+def hide(outputs: dict[Call, Any], hidden: Collection[Call]) -> dict[Call, Any]:
+    """Return the outputs with placeholders for the hidden calls."""
+    return {call: map_tensors(value, placeholder) if call in hidden else value for call, value in outputs.items()}
+
+
+def needed_calls(site: Site, skipped: Sequence[Call], exact: Callable[[Collection[Call]], bool]) -> frozenset[Call]:
+    """Return the skipped calls whose real output matters; `exact` tells if hiding calls gives the same bits."""
+    own = {(site.path, 0)} if site.side == "output" else set()
+    candidates = [call for call in skipped if call not in own]
+    needed = _by_halves(candidates, exact)
+    # Two calls may stand in for each other: each alone can be hidden, but not both.
+    return needed if exact([call for call in candidates if call not in needed]) else frozenset(candidates)
+
+
+def _by_halves(calls: Sequence[Call], exact: Callable[[Collection[Call]], bool]) -> frozenset[Call]:
+    if not calls or exact(calls):
+        return frozenset()
+    if len(calls) == 1:
+        return frozenset(calls)
+    middle = len(calls) // 2
+    return _by_halves(calls[:middle], exact) | _by_halves(calls[middle:], exact)
 
 
 def placeholder(tensor: Tensor) -> Tensor:
