@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from pellucid.core.errors import SiteError
 from pellucid.features import logit_effects, top_tokens
 from pellucid.hosts import Head, Host
 
@@ -127,6 +128,12 @@ def test_sites_outside_the_stream_are_refused_with_the_reason(llama_host, token_
     head = llama_host.find_head(token_inputs)
     found = logit_effects(llama_host, llama_host.site(site), atoms_of(5, d), head, inputs=token_inputs)
     assert found.values is None and reason in found.reason
+
+
+def test_atoms_of_another_width_are_refused(llama_host, token_inputs):
+    head = llama_host.find_head(token_inputs)
+    with pytest.raises(SiteError, match=r"'layers\.1' has width 32, but the atoms have 31"):
+        logit_effects(llama_host, llama_host.site("layers.1"), atoms_of(5, 31), head, inputs=token_inputs)
 
 
 def test_a_host_without_a_head_is_refused_with_the_reason(llama_host, token_inputs):

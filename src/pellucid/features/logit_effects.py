@@ -55,17 +55,17 @@ def logit_effects(host: Host, site: Site, atoms: Float[Tensor, "m d"], head: Hea
     `head` is `host.find_head(inputs)`; the final norm is the site 'norm'. That the site writes into the stream the norm
     reads is not taken from its name but tried on `inputs` (a row is enough): with the outputs of all other attention and
     MLP modules held, a vector added at the site must arrive unchanged. Otherwise `values` is None and `reason` says why.
+    Raises SiteError if the atoms have another width than such a site.
     """
     readout = _readout(host, head, inputs)
     if isinstance(readout, str):
         return LogitEffects(None, readout)
     d = len(readout.gain)
-    if atoms.shape[1] != d:
-        reason = f"site '{site}' has width {atoms.shape[1]}, but the stream the logits are read from has width {d}"
-        return LogitEffects(None, reason)
     reason = _direct_path(host, site, readout.place, inputs)
     if reason:
         return LogitEffects(None, reason)
+    if atoms.shape[1] != d:
+        raise SiteError(f"site '{site}' has width {d}, but the atoms have {atoms.shape[1]}. Were they trained at another site?")
     atoms = atoms.float()
     if readout.centred:
         atoms = atoms - atoms.mean(dim=-1, keepdim=True)
@@ -140,8 +140,10 @@ def _direct_path(host: Host, site: Site, place: Site, inputs: Any) -> str:
     branches = [branch for branch in branches if branch != site]
     refusal = f"what is added at site '{site}' does not reach the logits' stream unchanged on the direct path"
     try:
-        before = host.run(inputs, capture=[*branches, place]).values
-        stream = before[place]
+        before = host.run(inputs, capture=[*branches, site, place]).values
+        stream, width = before[place], before[site].shape[-1]
+        if width != stream.shape[-1]:
+            return f"site '{site}' has width {width}, but the stream the logits are read from has width {stream.shape[-1]}"
         vector = torch.randn(stream.shape[-1], generator=torch.Generator().manual_seed(1)).to(stream)
         vector *= stream.float().square().mean().sqrt().to(stream)
         held = {branch: (lambda value, kept=before[branch]: kept) for branch in branches}
