@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,15 @@ def locked(run: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"another process is writing to {run}. Wait for it, or choose another folder (--out).") from None
+        _sweep(run)
         yield
+
+
+def _sweep(run: Path) -> None:
+    """Remove what a killed fit left half-written: nobody else holds the folder, so nobody is writing these."""
+    for pattern in (".config.yaml.*", ".provenance.json.*", "checkpoint/.step-*.*", "dictionaries/.*.*"):
+        for path in run.glob(pattern):
+            shutil.rmtree(path)
 
 
 def check(run: Path, config: Config) -> None:
