@@ -49,7 +49,7 @@ class Learner:
         terms = self.objective.terms(evidence) | self.dictionary.penalty(forward, evidence.activations, dead)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         if not torch.isfinite(loss):
-            found = {name: float(term) for name, term in terms.items()}
+            found = {name: float(term.detach()) for name, term in terms.items()}
             raise NumericsError(
                 f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {found}. "
                 f"Lower lr ({self.config.lr}) or look at the batch."
