@@ -65,6 +65,8 @@ class ForkServer:
             [sys.executable, str(HERE / "fork_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
         )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
 
     def ask(self, **order: Any) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None

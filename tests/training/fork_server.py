@@ -17,7 +17,8 @@ from typing import Any
 
 import small
 import torch
-import transformers  # noqa: F401 - imported here so that no fork has to
+import torch._dynamo  # what the first optimizer and the first model import late is imported here, so that no fork has to
+from transformers import LlamaForCausalLM  # noqa: F401
 
 import pellucid.training
 from pellucid.core import logging as progress
@@ -99,6 +100,8 @@ def wait(pid: int, timeout: float) -> int | None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         order = json.loads(line)
         reply = {"pid": start(order["start"])} if "start" in order else {"status": wait(order["wait"], order["timeout"])}

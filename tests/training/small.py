@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from pellucid.core.config import build
 from pellucid.data import Batch, TensorData

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -19,7 +20,7 @@ def test_cosine_falls_to_the_final_share():
     rates = [learning_rate(step, peak=1.0, warmup=10, total=110, final=0.2) for step in range(10, 111)]
     assert rates == pytest.approx([0.2 + 0.8 * (1 + math.cos(math.pi * i / 100)) / 2 for i in range(101)])
     assert rates[0] == 1.0 and rates[50] == pytest.approx(0.6) and rates[-1] == pytest.approx(0.2)
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates))
 
 
 def test_no_warm_up_and_no_fall_is_constant():

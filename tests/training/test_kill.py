@@ -1,0 +1,66 @@
+"""A fit ended at any moment, by a kill that no program can answer, ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+
+KILLS = 20
+CONFIG = {"steps": 5}
+"""checkpoint_seconds is 0 in this config: every step but the last writes a checkpoint."""
+
+
+def _whole(fork_server, small, run, config):
+    """Weights, metrics and seconds of life of a fit that nobody ends."""
+    started = time.monotonic()
+    process = fork_server.fit(run, config=config)
+    assert process.wait() == 0, process.log
+    return small.weights(run), (run / "metrics.jsonl").read_bytes(), time.monotonic() - started
+
+
+def _check(run, small, whole):
+    assert small.weights(run) == whole[0]
+    assert (run / "metrics.jsonl").read_bytes() == whole[1]
+    assert sorted(path.name for path in run.rglob(".*")) == [".lock"], "nothing half-written is left"
+    for path in run.rglob("*.json"):
+        json.loads(path.read_text())
+
+
+def test_killed_at_random_moments_of_its_life(fork_server, small, tmp_path):
+    whole = _whole(fork_server, small, tmp_path / "whole", CONFIG)
+    moments = random.Random(0)
+    kills = fits = 0
+    while kills < KILLS:
+        run = tmp_path / f"run{fits}"
+        fits += 1
+        status = None
+        while status != 0:
+            process = fork_server.fit(run, config=CONFIG)
+            status = process.wait(timeout=moments.uniform(0, 1.05 * whole[2])) if kills < KILLS else process.wait()
+            if status is None:
+                status = process.kill()
+                kills += status == -9
+            assert status in (0, -9), process.log
+        _check(run, small, whole)
+    assert kills == KILLS and fits > 1
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_killed_around_every_name_it_gives_a_file(fork_server, small, tmp_path, before):
+    config = {"steps": 3, "dictionaries": {"e2e": small.dictionaries()["e2e"]}}
+    whole = _whole(fork_server, small, tmp_path / "whole", config)
+    at, status = 0, None
+    while status != 0:
+        at += 1
+        run = tmp_path / f"run{at}"
+        process = fork_server.fit(run, config=config, die_at=at, before=before)
+        status = process.wait()
+        assert status in (0, -9), process.log
+        if status == -9:
+            process = fork_server.fit(run, "again", config=config)
+            assert process.wait() == 0, process.log
+        _check(run, small, whole)
+    assert at - 1 == 2 + 3 * 2 + 3, "provenance and config; tensors, state and folder of two checkpoints and of the dictionary"
