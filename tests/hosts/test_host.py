@@ -187,3 +187,15 @@ def test_downstream_of_a_block_leaves_out_the_last(llama_host):
         "layers.2",
         "layers.3",
     ]
+
+
+@pytest.mark.parametrize("name", ["norm", "body", "head", "head.input"])
+def test_a_module_that_writes_into_its_input_does_not_spoil_the_next_resume(cnn_host, name):
+    host, inputs = cnn_host
+    site = host.site(name)
+    host.prepare(inputs, [site])
+    with torch.no_grad():
+        full = host.run(inputs, prefixes=[site] if host.resumable(site) else [])
+        for _ in range(3):
+            again = host.run(inputs, resume=full.prefixes.get(site))
+            assert torch.equal(again.output, full.output)

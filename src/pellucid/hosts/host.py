@@ -241,8 +241,11 @@ class Host:
             prefix = self.run(inputs, prefixes=[site]).prefixes[site]
 
             def exact(hidden: Collection[Call]) -> bool:
-                resumed = self.run(inputs, resume=Prefix(everything, prefix.value, hide(prefix.outputs, hidden)))
-                return same_bits(resumed.output, full)
+                trial = Prefix(everything, prefix.value, hide(prefix.outputs, hidden))
+                try:
+                    return same_bits(self.run(inputs, resume=trial).output, full)
+                except RuntimeError:  # a placeholder was written into: it is needed
+                    return False
 
             if not exact([]):
                 log.warning("%s cannot be resumed from site '%s' exactly; runs start at the beginning", self.name, site)

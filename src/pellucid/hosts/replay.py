@@ -132,11 +132,14 @@ def _stand_in(child: nn.Module, path: str, limit: int, prefix: Prefix) -> Any:
         call, calls = (path, calls), calls + 1
         if call[1] >= limit:
             return real(*args, **kwargs)
+        # A module after the site may write into what it is given, and the prefix serves many runs.
         output = prefix.outputs[call]
+        if call in prefix.plan.needed:
+            output = map_tensors(output, torch.clone)
         if site.side == "output" and call == (site.path, 0) and prefix.value is not None:
             where = first_float(output, site.index)
             assert where is not None
-            return put(output, where, prefix.value)
+            return put(output, where, prefix.value.clone())
         return output
 
     return forward

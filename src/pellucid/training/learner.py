@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.errors import ConfigError, NumericsError
+from pellucid.core.errors import ConfigError, DataError, NumericsError
 from pellucid.dictionaries import Dictionary, FiringCounter, Forward
 from pellucid.hosts import Host, Site
 from pellucid.hosts.splice import SharedPass
@@ -125,7 +125,9 @@ def joined(passes: list[tuple[Tensor, Forward]]) -> tuple[Tensor, Forward]:
 
 
 def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None) -> None:
-    """Raise NumericsError naming the first position whose activation is not finite."""
+    """Raise NumericsError naming the first position whose activation is not finite, DataError if there is no position."""
+    if len(rows) == 0:
+        raise DataError(f"no position of the batch at step {step} is left to train on; every token of its rows is excluded")
     finite = torch.isfinite(rows).all(dim=-1)
     if bool(finite.all()):
         return

@@ -67,8 +67,6 @@ class Trainer:
         example = data.train_batch(0, 1).to(host.device)
         self.learners = self._learners(example)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
-        sites = [learner.site for learner in self.learners]
-        host.prepare(example.inputs, list(dict.fromkeys(sites)))
         self.head: Head | None = host.find_head(example.inputs) if self.spliced else None
 
     def train(self) -> None:
@@ -146,7 +144,9 @@ class Trainer:
             except ValueError as error:
                 problems.append(f"dictionary '{name}': {error}")
         raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
-        samples = self._samples(list(dict.fromkeys(places.values())))
+        sites = list(dict.fromkeys(places.values()))
+        self.host.prepare(example.inputs, sites)
+        samples = self._samples(sites)
         configs = self.config.dictionaries
         return [self._learner(name, config, samples[places[name]], example) for name, config in configs.items()]
 
