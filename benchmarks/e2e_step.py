@@ -2,9 +2,10 @@
 
     python benchmarks/e2e_step.py [--json] [--repeats 5]
 
-Each contender does one whole update of a ReLU dictionary with 8 d latents at the middle block: pellucid's e2e and e2e+ds,
-and the plain procedure (a hook, two full forwards with full logits, KL and autograd), on SmolLM2 and on a 12-block Llama
-with d = 256 and 8,192 classes. All run in turn in one process; medians over the turns, and the ratio turn by turn.
+Each contender does one whole update of a dictionary (TopK, k = 32, 4 d latents; with --relu ReLU, 8 d latents) at the
+output of block n/2: pellucid's e2e and e2e+ds, and the plain procedure (a hook, two full forwards with full logits, KL and
+autograd), on SmolLM2 and on a 12-block Llama with d = 256 and 8,192 classes. All run in turn in one process; medians over
+the turns, and the ratio turn by turn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Host, ReluConfig
+from pellucid import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Host, ReluConfig, TopKConfig
 from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.provenance import environment
 from pellucid.dictionaries import make_dictionary
@@ -40,17 +41,18 @@ def small_llama() -> Host:
     return Host(LlamaForCausalLM(LlamaConfig(**shape, vocab_size=8192, use_cache=False)), name="llama-12x256")
 
 
-def contenders(host: Host, inputs: dict[str, Tensor]) -> dict[str, Callable[[], None]]:
+def contenders(host: Host, inputs: dict[str, Tensor], relu: bool) -> dict[str, Callable[[], None]]:
     """Return one whole step of each contender, ready to be called again and again."""
-    site = host.site(f"layers.{len(host.blocks) // 2 - 1}")
+    site = host.site(f"layers.{len(host.blocks) // 2}")
     with torch.no_grad():
         sample = rows_at(host, inputs, site)
     host.prepare({"input_ids": inputs["input_ids"][:1]}, [site])
     head = host.find_head({"input_ids": inputs["input_ids"][:1]})
     width = sample.shape[-1]
+    architecture = ReluConfig(n_latents=8 * width) if relu else TopKConfig(n_latents=4 * width, k=32)
 
     def ours(objective: Any) -> Callable[[], None]:
-        config = DictionaryConfig(site=str(site), architecture=ReluConfig(n_latents=8 * width), objective=objective)
+        config = DictionaryConfig(site=str(site), architecture=architecture, objective=objective)
         fit = FitConfig(dictionaries={"d": config})
         dictionary = make_dictionary(config.architecture, width, torch.Generator().manual_seed(0), sample)
         learner = Learner("d", config, fit, host, dictionary)
@@ -70,7 +72,7 @@ def contenders(host: Host, inputs: dict[str, Tensor]) -> dict[str, Callable[[], 
         "forward": forward,
         "e2e": ours(EndToEnd()),
         "e2e+ds": ours(EndToEndDownstream()),
-        "plain": plain(host, inputs, sample),
+        "plain": plain(host, inputs, sample, architecture),
     }
 
 
@@ -79,11 +81,11 @@ def rows_at(host: Host, inputs: dict[str, Tensor], site: Any) -> Tensor:
     return SharedPass(host, inputs, None, capture=[site], features=False).rows(site)
 
 
-def plain(host: Host, inputs: dict[str, Tensor], sample: Tensor) -> Callable[[], None]:
+def plain(host: Host, inputs: dict[str, Tensor], sample: Tensor, architecture: Any) -> Callable[[], None]:
     """The procedure anyone would write first: hook, two full forwards, full logits."""
-    block = host.module.get_submodule(host.blocks[len(host.blocks) // 2 - 1])
+    block = host.module.get_submodule(host.blocks[len(host.blocks) // 2])
     width = sample.shape[-1]
-    dictionary = make_dictionary(ReluConfig(n_latents=8 * width), width, torch.Generator().manual_seed(0), sample)
+    dictionary = make_dictionary(architecture, width, torch.Generator().manual_seed(0), sample)
     optimizer = torch.optim.Adam(dictionary.parameters(), lr=1e-4)
 
     def step() -> None:
@@ -101,23 +103,23 @@ def plain(host: Host, inputs: dict[str, Tensor], sample: Tensor) -> Callable[[],
         classes = spliced.shape[-1]
         kl = plain_kl(original.reshape(-1, classes), spliced.reshape(-1, classes)).mean()
         rows, forward = forwards[0]
-        penalty = dictionary.penalty(forward, rows.reshape(-1, width), torch.zeros(8 * width, dtype=torch.bool))
+        penalty = dictionary.penalty(forward, rows.reshape(-1, width), torch.zeros(architecture.n_latents, dtype=torch.bool))
         optimizer.zero_grad(set_to_none=True)
-        (kl + penalty["sparsity"]).backward()
+        sum(penalty.values(), kl).backward()
         torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 10.0)
         optimizer.step()
 
     return step
 
 
-def measure(host: Host, repeats: int) -> dict[str, Any]:
+def measure(host: Host, repeats: int, relu: bool) -> dict[str, Any]:
     """Return median seconds of each contender and the median over turns of its ratio to the forward of that turn."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = int(host.module.config.vocab_size)  # type: ignore[union-attr, arg-type]
     inputs = {"input_ids": torch.randint(3, vocabulary, (ROWS, CONTEXT), generator=generator)}
     seconds: dict[str, list[float]] = {}
     with host.held():
-        steps = contenders(host, inputs)
+        steps = contenders(host, inputs, relu)
         for turn in range(repeats + 1):
             for name, step in steps.items():
                 start = time.perf_counter()
@@ -140,12 +142,13 @@ def main() -> None:
     """Measure both hosts and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--relu", action="store_true", help="a ReLU dictionary with 8 d latents")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--hosts", nargs="*", default=["smollm2", "llama-12x256"])
     arguments = parser.parse_args()
     keep_freed_memory()
     makers = {"smollm2": lambda: Host.load("smollm2"), "llama-12x256": small_llama}
-    results = [measure(makers[name](), arguments.repeats) for name in arguments.hosts]
+    results = [measure(makers[name](), arguments.repeats, arguments.relu) for name in arguments.hosts]
     if arguments.json:
         sys.stdout.write(json.dumps({"hosts": results, **environment()}) + "\n")
         return

@@ -237,11 +237,12 @@ class Host:
                 raise SiteError(f"site '{site}' of {self.name} was not reached by these inputs")
             self._calls[site] = len(calls)
             skipped = skippable(events, site) if len(calls) == 1 else ()
-            self._plans[site] = everything = Plan(site, skipped, frozenset(skipped))
+            self._plans[site] = Plan(site, skipped, frozenset(skipped))
             prefix = self.run(inputs, prefixes=[site]).prefixes[site]
 
             def exact(hidden: Collection[Call]) -> bool:
-                trial = Prefix(everything, prefix.value, hide(prefix.outputs, hidden))
+                plan = Plan(site, skipped, frozenset(skipped).difference(hidden))
+                trial = Prefix(plan, prefix.value, hide(prefix.outputs, hidden))
                 try:
                     return same_bits(self.run(inputs, resume=trial).output, full)
                 except RuntimeError:  # a placeholder was written into: it is needed
