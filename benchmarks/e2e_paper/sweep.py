@@ -101,7 +101,8 @@ def collect(runs: list[Path], out: Path, command: str) -> dict[str, Any]:
     for run in runs:
         for entry in read_json(run / "summary.json")["dictionaries"]:
             rows.append({**entry, "l1": entry["sparsity"]})
-    results = {"command": command, "seed": SEED, "lr": LR, "width": WIDTH, "grids": SITES, "rows": rows, **environment()}
+    settings = {"seed": SEED, "lr": LR, "width": WIDTH, "grids": SITES}
+    results = {**environment(), "command": command, **settings, "rows": rows}
     write_json(out / "results.json", results)
     write_text(out / "table.md", table(rows, results))
     write_comparison(compare(runs), out / "comparison.html")
@@ -149,6 +150,8 @@ def main() -> None:
             evaluate_run(run, host, data, rows=2 if small else HELD_OUT_ROWS, batch_rows=4)
         runs.append(run)
     command = f"python benchmarks/e2e_paper/sweep.py --out {arguments.out}" + (" --smallest" if small else "")
+    if arguments.sites != list(SITES):
+        command += f" --sites {' '.join(arguments.sites)}"
     results = collect(runs, arguments.out if small else arguments.results, command)
     log.info("%s", json.dumps({"rows": len(results["rows"]), "finite": all(math.isfinite(r["kl"]) for r in results["rows"])}))
 

@@ -18,6 +18,15 @@ SITES = ("layers.5", "layers.14", "layers.24")
 MIDDLE = "layers.14"
 PLACES = 20
 OBJECTIVES = ("local", "e2e", "e2e+ds")
+SHORT = "after 122,880 tokens of local warm start and 12,288 more"
+
+
+def _open(*values, why):
+    """A place where the claim is not confirmed: `why` carries what was measured."""
+    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=why))
+
+
+EARLY = _open("layers.5", why="the early block is not in the committed results yet")
 
 
 @pytest.fixture(scope="module")
@@ -89,30 +98,49 @@ def test_e2e_sae_07_digits_trained_pairs_within_a_tenth_of_l0(digits):
     assert all(b["kl"] / a["kl"] < 0.65 for a, b in pairs)
 
 
-def test_e2e_sae_07_smollm2_budgets_are_equal_and_the_width_is_eightfold(smollm2):
-    for rows in smollm2.values():
+@pytest.mark.parametrize("site", [EARLY, "layers.14", "layers.24"])
+def test_e2e_sae_07_smollm2_budgets_are_equal_and_the_width_is_eightfold(smollm2, site):
+    for rows in [smollm2[site]]:
         assert len(rows) >= 9 and {row["objective"] for row in rows} == set(OBJECTIVES)
         assert len({(row["tokens"], row["warm_start_tokens"], row["held_out_tokens"]) for row in rows}) == 1
         assert {row["n_latents"] for row in rows} == {8 * 576}
 
 
-@pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
+@pytest.mark.parametrize(
+    "objective", [_open("e2e", why=f"0.68 to 1.12 times local over L0 49 to 188, above 1 from L0 155 on; {SHORT}"), "e2e+ds"]
+)
 def test_e2e_sae_07_smollm2_ce_increase_is_below_local_at_equal_l0(smollm2, objective):
     assert max(_loss_ratio(smollm2[MIDDLE], objective, "ce_increase").ratios) < 1
 
 
-@pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        _open("e2e", why=f"at L0 188 (local 204) 0.149 against 0.113 nats; below local at L0 103 (local 96); {SHORT}"),
+        _open(
+            "e2e+ds", why=f"at L0 189 (local 204) 0.130 against 0.113 nats, the denser of the two; below it elsewhere; {SHORT}"
+        ),
+    ],
+)
 def test_e2e_sae_07_smollm2_trained_pairs_within_a_tenth_of_l0(smollm2, objective):
     pairs = _pairs_within_a_tenth(smollm2[MIDDLE], objective)
     assert all(b["ce_increase"] < a["ce_increase"] for a, b in pairs)
 
 
-@pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        _open("e2e", why=f"mean ratio 0.86 over L0 49 to 188 (0.68 at L0 49); {SHORT}"),
+        _open("e2e+ds", why=f"mean ratio 0.79 over L0 50 to 189; {SHORT}"),
+    ],
+)
 def test_e2e_sae_07_smollm2_mean_ratio_of_ce_increase_is_below_0_7(smollm2, objective):
     assert _loss_ratio(smollm2[MIDDLE], objective, "ce_increase").mean < 0.7
 
 
-@pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
+@pytest.mark.parametrize(
+    "objective", [_open("e2e", why=f"1.08 times local's L0 at 0.149 nats, below 1 from 0.19 nats on; {SHORT}"), "e2e+ds"]
+)
 def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, objective):
     rows = smollm2[MIDDLE]
     found = ratio_at_equal(_curve(rows, "local", "ce_increase"), _curve(rows, objective, "ce_increase"), n=PLACES)
@@ -132,20 +160,27 @@ def test_e2e_sae_08_digits_e2e_ds_is_within_twice_local_at_the_last_layer(digits
     assert max(downstream / local) <= 2
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    "site",
+    [
+        EARLY,
+        _open("layers.14", why=f"at least 1.50 times at equal CE increase, wanted 3; {SHORT}"),
+        _open("layers.24", why=f"at least 1.42 times at equal CE increase, wanted 3; {SHORT}"),
+    ],
+)
 def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smollm2, site):
     local, e2e, _ = _trio(smollm2[site], "ce_increase", lambda row: row["mse"])
     assert min(e2e / local) >= 3
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("site", [EARLY, "layers.14", "layers.24"])
 def test_e2e_sae_08_smollm2_error_at_the_site_of_e2e_ds_lies_between(smollm2, site):
     local, e2e, downstream = _trio(smollm2[site], "ce_increase", lambda row: row["mse"])
     assert bool((local < downstream).all()) and bool((downstream < e2e).all())
 
 
 @pytest.mark.parametrize("block", ["layers.28", "layers.29"], ids=["into the last block", "out of it"])
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("site", [EARLY, "layers.14", "layers.24"])
 def test_e2e_sae_08_smollm2_e2e_ds_is_within_twice_local_at_the_last_layer(smollm2, site, block):
     local, _, downstream = _trio(smollm2[site], "ce_increase", _error_at(block))
     assert max(downstream / local) <= 2
@@ -156,13 +191,29 @@ def test_e2e_sae_09_digits_e2e_shrinks_most(digits):
     assert bool((e2e < downstream).all()) and bool((e2e < local).all())
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    "site",
+    [
+        EARLY,
+        _open("layers.14", why=f"0.936 down to 0.876 over the shared range of CE increase; {SHORT}"),
+        _open("layers.24", why=f"0.951 down to 0.883 over the shared range of CE increase; {SHORT}"),
+    ],
+)
 def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, site):
     local, _, _ = _trio(smollm2[site], "ce_increase", lambda row: row["norm_ratio"])
     assert min(local) > 0.9
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    "site",
+    [
+        EARLY,
+        _open(
+            "layers.14", why=f"0.975 against local's 0.936 at the least CE increase, lowest of the three further on; {SHORT}"
+        ),
+        "layers.24",
+    ],
+)
 def test_e2e_sae_09_smollm2_e2e_shrinks_most(smollm2, site):
     local, e2e, downstream = _trio(smollm2[site], "ce_increase", lambda row: row["norm_ratio"])
     assert bool((e2e < downstream).all()) and bool((e2e < local).all())
