@@ -32,17 +32,17 @@ def configs(start: Path, *, smallest: bool) -> tuple[FitConfig, FitConfig]:
         # A row that opens with a repeated token has the attention sink's enormous norm in its next positions too.
         "data": TextConfig(exclude_first=4),
         "batch_rows": 4,
-        "evaluation": EvaluationConfig(rows=4 if smallest else 48, features=4 if smallest else 12),
+        "evaluation": EvaluationConfig(rows=4 if smallest else 32, features=4 if smallest else 12),
     }
     first = DictionaryConfig(site=SITE, architecture=architecture, lr=LR)
-    begin = FitConfig(dictionaries={"start": first}, tokens=2048 if smallest else 65_536, **shared)
+    begin = FitConfig(dictionaries={"start": first}, tokens=2048 if smallest else 57_344, **shared)
     further = {
         name: DictionaryConfig(
             site=SITE, architecture=architecture, objective=objective, lr=LR, init_from=str(start / "dictionaries" / "start")
         )
         for name, objective in OBJECTIVES.items()
     }
-    return begin, FitConfig(dictionaries=further, tokens=2048 if smallest else 32_768, **shared)
+    return begin, FitConfig(dictionaries=further, tokens=2048 if smallest else 28_672, **shared)
 
 
 def demo(out: str | Path = "runs/demo", *, smallest: bool = False) -> dict[str, Any]:
