@@ -18,8 +18,8 @@ from pellucid.training import DictionaryConfig, EndToEnd, EndToEndDownstream, Ev
 from pellucid.training import fit as train
 
 SITE = "layers.24"
-# The paper's coefficient for late blocks, 0.05, is for GPT-2; SmolLM2's stream is several times longer here, so the same
-# share of the loss takes a smaller one.
+# The paper's coefficient for late blocks, 0.05, is for GPT-2, whose stream is shorter. Here 0.01 did better (0.67 nats
+# against 0.72 on the demo's own held-out rows, where lr was chosen too: the demo shows the method, it is no fair contest).
 OBJECTIVES = {"local": Local(), "e2e": EndToEnd(), "e2e+ds": EndToEndDownstream(downstream_coefficient=0.01)}
 LR = 1e-3
 
