@@ -7,7 +7,7 @@ import torch
 
 from pellucid.core.errors import ConfigError, DataError
 from pellucid.data import Batch, DataSource
-from pellucid.data.source import map_tensors
+from pellucid.hosts.trees import map_tensors
 
 
 class Numbers(DataSource):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from pellucid.core.errors import ConfigError, DataError, raise_all
+from pellucid.hosts.trees import map_tensors
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,6 @@ class Batch:
             None if self.keep is None else self.keep.to(device),
             None if self.labels is None else self.labels.to(device),
         )
-
-
-def map_tensors(inputs: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply `function` to every tensor of a host's inputs; anything that is no tensor stays as it is."""
-    if isinstance(inputs, Tensor):
-        return function(inputs)
-    if isinstance(inputs, dict):
-        return {name: map_tensors(value, function) for name, value in inputs.items()}
-    if isinstance(inputs, (tuple, list)):
-        return type(inputs)(map_tensors(value, function) for value in inputs)
-    return inputs
 
 
 class DataSource(ABC):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pellucid.core.errors import ConfigError, DataError, raise_all
 from pellucid.core.files import sha256_tensors
-from pellucid.data.source import Batch, DataSource, map_tensors, seeded
+from pellucid.data.source import Batch, DataSource, seeded
+from pellucid.hosts.trees import map_tensors
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
