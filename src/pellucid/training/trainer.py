@@ -224,7 +224,7 @@ def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dic
     """Return the loaded weights under the config's architecture, whose coefficients may differ but not its shape."""
     wanted = config.architecture
     if type(wanted) is not type(dictionary.config) or wanted.n_latents != dictionary.n_latents:
-        asked = f"{type(wanted).__name__} with {wanted.n_latents} latents"
+        asked = f"{wanted.model_dump()['kind']} with {wanted.n_latents} latents"
         found = f"{dictionary.kind} with {dictionary.n_latents}"
         raise ConfigError(
             f"dictionary '{name}' wants {asked}, but init_from {config.init_from} holds {found}. "
