@@ -9,7 +9,16 @@ from safetensors.torch import load_file, save_file
 
 from pellucid.core.errors import ConfigError, FileFormatError, NumericsError
 from pellucid.core.files import sha256_file
-from pellucid.dictionaries import Dictionary, ReluConfig, TopKConfig, load_dictionary, make_dictionary, save_dictionary
+from pellucid.dictionaries import (
+    BatchTopKConfig,
+    Dictionary,
+    JumpReluConfig,
+    ReluConfig,
+    TopKConfig,
+    load_dictionary,
+    make_dictionary,
+    save_dictionary,
+)
 
 HEADER = {
     "site": "layers.8",
@@ -20,6 +29,8 @@ HEADER = {
 CONFIGS = {
     "relu": ReluConfig(n_latents=20, l1=2.5),
     "topk": TopKConfig(n_latents=20, k=3),
+    "batch_topk": BatchTopKConfig(n_latents=20, k=3),
+    "jumprelu": JumpReluConfig(n_latents=20, target_l0=3.0),
     "square": TopKConfig(n_latents=6, k=2),  # m = d: a transposed weight would have the same shape
 }
 SAMPLE = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
@@ -29,7 +40,8 @@ def made(name: str = "topk") -> Dictionary:
     dictionary = make_dictionary(CONFIGS[name], 6, torch.Generator().manual_seed(1), SAMPLE)
     with torch.no_grad():  # encoder and decoder differ after this
         dictionary.encoder += 0.1 * torch.randn(dictionary.encoder.shape, generator=torch.Generator().manual_seed(2))
-    return dictionary
+        dictionary(SAMPLE)  # a batch of training, for what is learnt from batches
+    return dictionary.eval()
 
 
 @pytest.fixture
@@ -164,6 +176,28 @@ def test_missing_unused_and_misshaped_tensors_are_listed_at_once(folder):
         load_dictionary(folder)
     for part in ("'encoder' is missing", "'threshold' is not used", "'decoder' has shape (6, 20), wanted (20, 6)"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "buffer", "value", "message"),
+    [
+        ("batch_topk", "threshold", -1.0, "'threshold' is -1.0, wanted 0 or more"),
+        ("batch_topk", "threshold_weight", 2.0, "'threshold_weight' is 2.0, wanted 0 to 1"),
+        ("jumprelu", "input_scale", 0.0, "'input_scale' is 0.0, wanted more than 0"),
+    ],
+)
+def test_buffers_are_in_the_file_and_checked_like_weights(name, buffer, value, message, tmp_path):
+    folder = tmp_path / "sae"
+    save_dictionary(folder, made(name), HEADER)
+    edit_weights(folder, lambda tensors: tensors.update({buffer: torch.tensor(value)}))
+    with pytest.raises(FileFormatError, match=message):
+        load_dictionary(folder)
+    edit_weights(folder, lambda tensors: tensors.update({buffer: torch.tensor(value, dtype=torch.int64)}))
+    with pytest.raises(FileFormatError, match=rf"'{buffer}' is torch.int64, wanted torch.float32"):
+        load_dictionary(folder)
+    edit_weights(folder, lambda tensors: tensors.pop(buffer))
+    with pytest.raises(FileFormatError, match=f"'{buffer}' is missing"):
+        load_dictionary(folder)
 
 
 def test_other_dtype_and_non_finite_weights(folder):

@@ -7,7 +7,8 @@ from torch.testing import assert_close
 from pellucid.core.config import build
 from pellucid.core.errors import ConfigError, SiteError
 from pellucid.dictionaries import Dictionary, TopKConfig, make_dictionary
-from pellucid.dictionaries.topk import SPARSE_BELOW, keep_largest, scatter_codes, weighted_rows
+from pellucid.dictionaries.base import scatter_codes
+from pellucid.dictionaries.sparse import SPARSE_BELOW, keep_largest, weighted_rows
 
 D, M, N, K = 6, 20, 33, 4
 

@@ -66,7 +66,11 @@ class Dictionary(nn.Module):
       decoder      [m, d]   reconstruction = codes @ decoder + decoder_bias; row i is the atom of latent i
       decoder_bias [d]
 
-    A subclass sets `kind` and `Config`, and writes `preactivations`, `encode`, `decode`, `forward` and `initialise`.
+    A subclass sets `kind` and `Config`, and writes `preactivations`, `encode`, `decode`, `forward` and `initialise`. What
+    it needs beside parameters is a buffer of the same dtype: then it is in its file, in checkpoints and in warm starts.
+
+    Where training selects latents by another rule than inference, `self.training` decides: `make_dictionary` returns a
+    dictionary in training mode, `load_dictionary` in inference mode; the trainer and the evaluation set the mode they need.
     """
 
     kind: ClassVar[str]
@@ -118,6 +122,10 @@ class Dictionary(nn.Module):
 
     def after_step(self) -> None:
         """Bring parameters back to where they belong after the optimizer's step; by default nothing."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the values held, a sentence each: for files that say what no training can have left."""
+        return []
 
     def atoms(self) -> Float[Tensor, "m d"]:
         """Return the decoder directions as unit rows; gradients flow through the normalisation."""

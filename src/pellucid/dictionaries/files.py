@@ -96,7 +96,7 @@ def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str
 
 
 def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Dictionary, dict[str, Any]]:
-    """Read a dictionary and its header; the files are treated as hostile.
+    """Read a dictionary, in inference mode, and its header; the files are treated as hostile.
 
     The header is checked first, then the hash of the weights, then names, shapes and dtypes of all tensors against the
     header, before any of them is allocated. Nothing is unpickled.
@@ -122,7 +122,8 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
     raise_all(problems, FileFormatError, title=f"{weights} does not hold what its config says")
     _refuse_non_finite(tensors, str(weights), FileFormatError)
     dictionary.load_state_dict(tensors, assign=True)
-    return dictionary.to(device), header.model_dump(mode="json")
+    raise_all(dictionary.problems(), FileFormatError, title=f"{weights} holds what no training leaves")
+    return dictionary.to(device).eval(), header.model_dump(mode="json")
 
 
 def _read_header(path: Path) -> DictionaryHeader:

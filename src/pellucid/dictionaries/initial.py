@@ -56,3 +56,19 @@ def geometric_median(points: Float[Tensor, "n d"], steps: int = 200, tolerance: 
         if step <= tolerance * scale:
             break
     return centre
+
+
+def input_scale(sample: Float[Tensor, "n d"] | None, centre: Float[Tensor, " d"]) -> float:
+    """Return the root mean square distance of the sample's rows from `centre`, sqrt(mean |x - centre|^2).
+
+    Raises ConfigError if there is no sample or an empty one, NumericsError if the distance is 0 or not finite.
+    """
+    if sample is None or len(sample) == 0:
+        raise ConfigError("the input scale is measured on a sample of activations, got none. Pass sample=, or set input_scale")
+    scale = float((sample.detach().double() - centre.double()).square().sum(dim=-1).mean().sqrt())
+    if not 0 < scale < float("inf"):
+        raise NumericsError(
+            f"the activations of the sample have the input scale {scale}: they are all equal or not finite. "
+            f"Check the site, take a larger sample, or set input_scale"
+        )
+    return scale

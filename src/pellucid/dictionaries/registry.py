@@ -11,12 +11,16 @@ from torch import Tensor
 
 from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
+from pellucid.dictionaries.batch_topk import BatchTopKDictionary
+from pellucid.dictionaries.jumprelu import JumpReluDictionary
 from pellucid.dictionaries.relu import ReluDictionary
 from pellucid.dictionaries.topk import TopKDictionary
 
 ARCHITECTURES: dict[str, type[Dictionary]] = {
     "relu": ReluDictionary,
     "topk": TopKDictionary,
+    "batch_topk": BatchTopKDictionary,
+    "jumprelu": JumpReluDictionary,
 }
 """Name -> class; the name is the config's `kind`."""
 
@@ -50,7 +54,7 @@ def make_dictionary(
     generator: torch.Generator | None = None,
     sample: Float[Tensor, "n d"] | None = None,
 ) -> Dictionary:
-    """Make a dictionary for a site of width d_in, in float32 on the CPU, with its starting values.
+    """Make a dictionary for a site of width d_in, in float32 on the CPU, with its starting values, in training mode.
 
     The same config, generator state and sample give the same bytes. `sample` (activations of the site) is needed by
     the `bias_init` rules that look at data. Without a generator torch's global one is used.

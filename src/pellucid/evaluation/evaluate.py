@@ -13,7 +13,7 @@ from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.errors import HostMismatchWarning
 from pellucid.core.logging import Ticker
 from pellucid.data import Batch, DataSource
-from pellucid.dictionaries import Dictionary, FiringCounter
+from pellucid.dictionaries import Dictionary, FiringCounter, inference
 from pellucid.evaluation.fidelity import Fidelity, recovered
 from pellucid.evaluation.reconstruction import Reconstruction
 from pellucid.hosts import Head, Host, Site
@@ -46,7 +46,7 @@ def evaluate(
     keep_freed_memory()
     sites = list(dict.fromkeys(site for _, site in dictionaries.values()))
     total = min(rows or data.n_held_out, data.n_held_out)
-    with host.held(), torch.no_grad():
+    with host.held(), torch.no_grad(), inference([dictionary for dictionary, _ in dictionaries.values()]):
         example = data.train_batch(0, 1).to(host.device).inputs
         host.prepare(example, sites)
         means = _means(host, data.train_batch(0, min(MEAN_ROWS, data.n_train)).to(host.device), sites)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.core.errors import NumericsError
 from pellucid.core.logging import Ticker
 from pellucid.data import Batch, DataSource
-from pellucid.dictionaries import Dictionary, FiringCounter
+from pellucid.dictionaries import Dictionary, FiringCounter, inference
 from pellucid.hosts import Host, Site
 from pellucid.hosts.splice import SharedPass
 
@@ -66,6 +66,7 @@ def _encoder(shared: SharedPass, dictionaries: Mapping[str, tuple[Dictionary, Si
                 f"activations at site '{site}' are not finite at {bad} of {len(activations)} held-out positions. "
                 f"Check the host's weights and its dtype."
             )
-        return dictionary.encode(activations.float())
+        with inference([dictionary]):
+            return dictionary.encode(activations.float())
 
     return codes_of

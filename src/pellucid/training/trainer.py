@@ -154,13 +154,13 @@ class Trainer:
         if config.init_from is None:
             generator = torch.Generator().manual_seed(config.seed)
             dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample)
-            return Learner(name, config, self.config, self.host, dictionary)
+            return Learner(name, config, self.config, self.host, dictionary.train())
         dictionary, header = load_dictionary(config.init_from)
         site = self.host.site(config.site)
         check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
         warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
         dictionary = _rebuilt(dictionary, config, name)
-        return Learner(name, config, self.config, self.host, dictionary, warm)
+        return Learner(name, config, self.config, self.host, dictionary.train(), warm)
 
     def _samples(self, sites: list[Site]) -> dict[Site, torch.Tensor]:
         """Return activations of the first rows at each site, for the starting biases."""

@@ -1,0 +1,52 @@
+"""The auxiliary term that gives dead latents something to learn (Gao et al. 2024, 'AuxK')."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import linear
+
+from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
+from pellucid.dictionaries.sparse import keep_largest, weighted_rows
+
+
+class AuxiliaryConfig(ArchitectureBase):
+    """Settings of the auxiliary term."""
+
+    aux_k: int | None = Field(default=None, ge=1)
+    """Dead latents that model the residual in the auxiliary term; default half the site's width."""
+    aux_coefficient: float = Field(default=1 / 32, ge=0, allow_inf_nan=False)
+    """Weight of the auxiliary term; 0 turns it off."""
+
+
+def auxiliary_term(
+    dictionary: Dictionary, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]
+) -> dict[str, Tensor]:
+    """Return {"auxiliary": aux_coefficient * L_aux}, or nothing if no latent is dead or the coefficient is 0.
+
+        pre = encoder @ (x - decoder_bias) + encoder_bias
+        L_aux = mean over tokens of |e - e_hat|^2 / mean over tokens of |e - mean e|^2, 0 where that is undefined
+
+    The target e = x - reconstruction is detached; e_hat = ReLU(the aux_k largest pre-activations among the dead)
+    @ their atoms, without decoder_bias. Gradients reach the dead latents' encoder rows, encoder biases and decoder
+    rows, and nothing else. The dictionary's config is an `AuxiliaryConfig`.
+    """
+    config = dictionary.config
+    assert isinstance(config, AuxiliaryConfig)
+    rows = dead.nonzero().squeeze(-1)
+    if len(rows) == 0 or config.aux_coefficient == 0:
+        return {}
+    aux_k = min(config.aux_k or max(dictionary.d_in // 2, 1), len(rows))
+    x = dictionary.accept(x).detach()
+    residual = x - forward.reconstruction.detach()
+    # Computed again with the input detached: forward.pre would carry gradients to decoder_bias and to the site.
+    pre = linear(x - dictionary.decoder_bias.detach(), dictionary.encoder[rows], dictionary.encoder_bias[rows])
+    indices, values = keep_largest(pre, aux_k)
+    error = (weighted_rows(dictionary.decoder[rows], indices, values) - residual).square().sum(dim=-1).mean()
+    variance = (residual - residual.mean(dim=0)).square().sum(dim=-1).mean()
+    # Dividing by 1 where the variance is 0 or NaN keeps the gradient of the other branch finite.
+    defined = variance > 0
+    ratio = torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)
+    return {"auxiliary": config.aux_coefficient * ratio}

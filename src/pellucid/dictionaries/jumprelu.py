@@ -1,0 +1,157 @@
+"""JumpReLU dictionary: a learnt threshold per latent and a penalty on the number of active latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from pellucid.dictionaries.base import Forward
+from pellucid.dictionaries.initial import input_scale
+from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
+
+COEFFICIENT, TARGET_COEFFICIENT = 2e-3, 1.0
+"""Default of `l0_coefficient` without and with a target."""
+
+
+class JumpReluConfig(UnitAtomConfig):
+    """JumpReLU dictionary: a latent is active where its pre-activation exceeds its own learnt threshold."""
+
+    kind: Literal["jumprelu"] = "jumprelu"
+    """Name of the architecture."""
+    l0_coefficient: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Weight lambda of the penalty on L0, as a share of the activations' energy; default 0.002, with target_l0 1."""
+    target_l0: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """If given, the penalty is lambda * (L0 / target_l0 - 1)^2 instead of lambda * L0."""
+    threshold_init: float = Field(default=0.001, gt=0, allow_inf_nan=False)
+    """Threshold of every latent at the start, in units of the input scale."""
+    bandwidth: float = Field(default=0.03, gt=0, allow_inf_nan=False)
+    """Width of the window around a threshold in which pre-activations move it, in units of the input scale."""
+    input_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Root mean square distance of activations from the decoder bias; measured on a sample if not given."""
+
+
+class JumpReluDictionary(UnitAtomDictionary):
+    """JumpReLU dictionary (Rajamanoharan et al. 2024, arXiv 2407.14435).
+
+        pre = encoder @ (x - decoder_bias) + encoder_bias,  theta = exp(log_threshold)
+        z = pre where pre > theta, else 0
+        reconstruction = z @ decoder + decoder_bias
+        penalty = l0_coefficient * s^2 / d * mean over tokens of #{i: pre_i > theta_i}, or with target_l0
+                  l0_coefficient * s^2 / d * (mean L0 / target_l0 - 1)^2
+
+    Steps have no slope, so thresholds follow the paper's pseudo-gradients with the rectangle K(u) = 1 where |u| < 1/2 and
+    eps = bandwidth * s:
+
+        d z / d theta = -theta / eps * K((pre - theta) / eps),  d [pre > theta] / d theta = -1 / eps * K((pre - theta) / eps)
+
+    The step itself passes no gradient to pre.
+
+    Scale. The paper's settings are for activations scaled to E|x|^2 = 1. Here nothing is scaled: x, codes, thresholds and
+    biases are in the site's own units, and the settings are multiplied by the input scale s instead, which comes to the
+    same loss divided by the constant s^2 / d (objective 'local' is a mean over coordinates). s^2 = E|x - decoder_bias|^2
+    over the sample that the dictionary starts from; it is kept in the buffer `input_scale`, so that a resume or a warm
+    start goes on with it. Inference does not need it. The KL of an end-to-end objective does not grow with s^2: the
+    coefficient has to be found anew there.
+    """
+
+    kind = "jumprelu"
+    Config = JumpReluConfig
+    config: JumpReluConfig
+    input_scale: Float[Tensor, ""]
+
+    def __init__(self, config: JumpReluConfig, d_in: int) -> None:
+        super().__init__(config, d_in)
+        self.log_threshold = nn.Parameter(torch.zeros(config.n_latents))
+        self.register_buffer("input_scale", torch.ones(()))
+
+    @property
+    def threshold(self) -> Float[Tensor, " m"]:
+        """Threshold of each latent, in the site's units."""
+        return self.log_threshold.exp()
+
+    @property
+    def bandwidth(self) -> Float[Tensor, ""]:
+        """Window eps of the pseudo-gradients, in the site's units."""
+        return self.config.bandwidth * self.input_scale
+
+    def encode(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """Return pre where it exceeds the latent's threshold, else 0."""
+        return jump_relu(self.preactivations(x), self.threshold, self.bandwidth)
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Forward:
+        """Encode and decode x; SiteError if x does not fit."""
+        pre = self.preactivations(x)
+        codes = jump_relu(pre, self.threshold, self.bandwidth)
+        return Forward(pre=pre, reconstruction=self.decode(codes), dense=codes)
+
+    def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
+        """Return {"sparsity": the penalty on L0}, whose gradient reaches the thresholds alone; see the class."""
+        config = self.config
+        l0 = step(forward.pre, self.threshold, self.bandwidth).sum(dim=-1).mean()
+        amount = l0 if config.target_l0 is None else (l0 / config.target_l0 - 1).square()
+        default = COEFFICIENT if config.target_l0 is None else TARGET_COEFFICIENT
+        weight = default if config.l0_coefficient is None else config.l0_coefficient
+        return {"sparsity": weight * self.input_scale.square() / self.d_in * amount}
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
+        """Start as every unit-atom dictionary does, with equal thresholds and the input scale of the sample.
+
+        Raises ConfigError or NumericsError if the scale has to be measured and cannot be.
+        """
+        super().initialise(generator, sample)
+        self.input_scale.fill_(self.config.input_scale or input_scale(sample, self.decoder_bias))
+        self.log_threshold.fill_(math.log(self.config.threshold_init * float(self.input_scale)))
+
+    def problems(self) -> list[str]:
+        """Return what no training could have left in the buffer."""
+        scale = float(self.input_scale)
+        return [] if scale > 0 else [f"'input_scale' is {scale}, wanted more than 0"]
+
+
+def jump_relu(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Float[Tensor, "n m"]:
+    """Return pre where it exceeds its latent's threshold, else 0; for gradients see `JumpReluDictionary`."""
+    return _JumpRelu.apply(pre, threshold, bandwidth)
+
+
+def step(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Float[Tensor, "n m"]:
+    """Return 1 where pre exceeds its latent's threshold, else 0; for gradients see `JumpReluDictionary`."""
+    return _Step.apply(pre, threshold, bandwidth)
+
+
+def window(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Bool[Tensor, "n m"]:
+    """Mark the entries with |pre - threshold| < bandwidth / 2."""
+    return (pre - threshold).abs() < bandwidth / 2
+
+
+class _JumpRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: Tensor) -> Tensor:
+        ctx.save_for_backward(pre, threshold, bandwidth)
+        return torch.where(pre > threshold, pre, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (grad,) = grads
+        pre, threshold, bandwidth = ctx.saved_tensors
+        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum(dim=0)
+        return torch.where(pre > threshold, grad, 0.0), -threshold / bandwidth * near, None
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: Tensor) -> Tensor:
+        ctx.save_for_backward(pre, threshold, bandwidth)
+        return (pre > threshold).to(pre.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        (grad,) = grads
+        pre, threshold, bandwidth = ctx.saved_tensors
+        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum(dim=0)
+        return None, -near / bandwidth, None

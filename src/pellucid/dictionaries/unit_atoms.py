@@ -1,0 +1,59 @@
+"""What architectures with unit atoms and a centred input share."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import linear
+
+from pellucid.dictionaries.base import ArchitectureBase, Dictionary
+from pellucid.dictionaries.initial import BiasInit, initial_bias, random_unit_rows
+
+
+class UnitAtomConfig(ArchitectureBase):
+    """Settings of every dictionary with unit atoms."""
+
+    bias_init: BiasInit = "geometric_median"
+    """Where the decoder bias starts: the geometric median or mean of a sample of activations, or zero."""
+
+
+class UnitAtomDictionary(Dictionary):
+    """Dictionary whose decoder rows are kept at unit length and whose encoder reads x around the decoder bias.
+
+        pre = encoder @ (x - decoder_bias) + encoder_bias
+        reconstruction = codes @ decoder + decoder_bias
+
+    `before_step` removes the part of the gradient along each atom, `after_step` renormalises.
+    A subclass's config is a `UnitAtomConfig`.
+    """
+
+    config: UnitAtomConfig
+
+    def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """Return encoder @ (x - decoder_bias) + encoder_bias; SiteError if x does not fit."""
+        return linear(self.accept(x) - self.decoder_bias, self.encoder, self.encoder_bias)
+
+    def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
+        """Return codes @ decoder + decoder_bias."""
+        return codes @ self.decoder + self.decoder_bias
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
+        """Start at random unit atoms, the encoder equal to them, and the decoder bias in the middle of the sample."""
+        self.decoder.copy_(random_unit_rows(self.n_latents, self.d_in, generator))
+        self.encoder.copy_(self.decoder)
+        self.encoder_bias.zero_()
+        self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Remove from the decoder's gradient the component along each atom."""
+        if self.decoder.grad is not None:
+            atoms = self.atoms()
+            self.decoder.grad -= (self.decoder.grad * atoms).sum(dim=-1, keepdim=True) * atoms
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Scale every decoder row back to unit length."""
+        self.decoder.copy_(self.atoms())
