@@ -45,7 +45,8 @@ def test_forward_equals_naive_loop():
             code = max(pre[i], 0.0) if i in kept else 0.0
             reconstruction += code * dictionary.decoder[i].detach()
             assert forward.codes[t, i].item() == pytest.approx(code, abs=1e-5)
-        assert sorted(forward.indices[t].tolist()) == sorted(kept)
+        entries = forward.entries
+        assert sorted(entries.latents[entries.starts[t] : entries.starts[t + 1]].tolist()) == sorted(kept)
         assert_close(forward.pre[t], torch.tensor(pre), rtol=0, atol=1e-5)
         assert_close(forward.reconstruction[t], reconstruction, rtol=0, atol=1e-5)
 
@@ -93,7 +94,6 @@ def test_encode_and_decode_compose_to_forward():
     forward = dictionary(x)
     assert torch.equal(dictionary.encode(x), forward.codes)
     assert_close(dictionary.decode(forward.codes), forward.reconstruction, rtol=0, atol=1e-6)
-    assert_close(dictionary.decode_sparse(forward.indices, forward.values), forward.reconstruction)
 
 
 def naive_auxiliary(dictionary: Dictionary, x: torch.Tensor, dead: list[int], aux_k: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from pellucid.core.config import Config
 from pellucid.core.errors import SiteError
+from pellucid.kernels.entries import Entries
+from pellucid.kernels.forms import Form
 
 LARGEST = 2**28
 """Widest dictionary or site accepted; keeps sizes read from a file within what torch can address."""
@@ -28,28 +31,47 @@ class ArchitectureBase(Config):
 class Forward:
     """One pass of a dictionary over n activations.
 
-    A sparse pass fills `indices` and `values` (the latents kept in each row, in no particular order) and leaves `dense`
-    out; `codes` then builds the dense form when it is first asked for.
+    A sparse pass fills `entries` and `values` (the codes that may be nonzero) and leaves `dense` out; `codes` then
+    builds the dense form when it is first asked for.
     """
 
-    pre: Float[Tensor, "n m"]
-    """Encoder output before the activation function."""
     reconstruction: Float[Tensor, "n d"]
     """What stands in for the activations, in their units."""
+    pre: Float[Tensor, "n m"] | Float[Tensor, " e"] | None = None
+    """Encoder output before the activation function: whole, or of the entries alone."""
     dense: Float[Tensor, "n m"] | None = None
     """Dense codes, if they were made on the way."""
-    indices: Int[Tensor, "n k"] | None = None
-    """Latents kept in each row; every other code is 0."""
-    values: Float[Tensor, "n k"] | None = None
-    """Codes of the kept latents; may hold zeros."""
+    entries: Entries | None = None
+    """Which codes may be nonzero; every other code is 0."""
+    values: Float[Tensor, " e"] | None = None
+    """Codes of the entries; may hold zeros."""
 
     @property
     def codes(self) -> Float[Tensor, "n m"]:
         """Dense codes [n, m], at least 0; gradients flow through them."""
         if self.dense is None:
-            assert self.indices is not None and self.values is not None, "a Forward holds dense or sparse codes"
-            self.dense = scatter_codes(self.indices, self.values, self.pre.shape[-1])
+            assert self.entries is not None and self.values is not None, "a Forward holds dense or sparse codes"
+            self.dense = self.entries.dense(self.values)
         return self.dense
+
+    @property
+    def kept(self) -> Float[Tensor, "..."]:
+        """Every code that may be nonzero, in whichever form there is: for sums and counts over all codes."""
+        return self.codes if self.values is None else self.values
+
+    @staticmethod
+    def cat(parts: Sequence[Forward]) -> Forward:
+        """Return several passes as one over all their activations, in that order."""
+        if len(parts) == 1:
+            return parts[0]
+        reconstruction = torch.cat([part.reconstruction for part in parts])
+        pre = (
+            None if any(part.pre is None for part in parts) else torch.cat([part.pre for part in parts if part.pre is not None])
+        )
+        if any(part.entries is None for part in parts):
+            return Forward(reconstruction, pre, dense=torch.cat([part.codes for part in parts]))
+        entries = Entries.cat([part.entries for part in parts if part.entries is not None])
+        return Forward(reconstruction, pre, entries=entries, values=torch.cat([part.kept for part in parts]))
 
 
 def scatter_codes(indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"], n_latents: int) -> Float[Tensor, "n m"]:
@@ -75,11 +97,14 @@ class Dictionary(nn.Module):
 
     kind: ClassVar[str]
     Config: ClassVar[type[ArchitectureBase]]
+    sparse: ClassVar[bool] = False
+    """True if `forward` can use sparse kernels: those of `form`, the plain dense way where that is None."""
 
     def __init__(self, config: ArchitectureBase, d_in: int) -> None:
         super().__init__()
         self.config = config
         self.d_in = d_in
+        self.form: Form | None = None
         self.encoder = nn.Parameter(torch.zeros(config.n_latents, d_in))
         self.encoder_bias = nn.Parameter(torch.zeros(config.n_latents))
         self.decoder = nn.Parameter(torch.zeros(config.n_latents, d_in))

@@ -13,6 +13,8 @@ from pellucid.dictionaries.auxiliary import AuxiliaryConfig, auxiliary_term
 from pellucid.dictionaries.base import Forward
 from pellucid.dictionaries.sparse import LargestKConfig
 from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
+from pellucid.kernels.forms import Form
+from pellucid.kernels.sparse import top_of_batch
 
 
 class BatchTopKConfig(LargestKConfig, AuxiliaryConfig, UnitAtomConfig):
@@ -45,6 +47,7 @@ class BatchTopKDictionary(UnitAtomDictionary):
     kind = "batch_topk"
     Config = BatchTopKConfig
     config: BatchTopKConfig
+    sparse = True
     threshold: Float[Tensor, ""]
     threshold_weight: Float[Tensor, ""]
 
@@ -59,11 +62,13 @@ class BatchTopKDictionary(UnitAtomDictionary):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; in training mode the batch counts for the threshold. SiteError if x does not fit."""
+        if self.form is not None and self.training and (found := self._sparse(self.form, x)) is not None:
+            return found
         pre = self.preactivations(x)
         codes, smallest = self._codes(pre)
         if smallest is not None:
             self._count(smallest)
-        return Forward(pre=pre, reconstruction=self.decode(codes), dense=codes)
+        return Forward(self.decode(codes), pre, dense=codes)
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
         """Return {"auxiliary": aux_coefficient * L_aux}, or nothing if no latent is dead; see `auxiliary_term`."""
@@ -74,6 +79,17 @@ class BatchTopKDictionary(UnitAtomDictionary):
         found = [f"'threshold' is {float(self.threshold)}, wanted 0 or more"] if self.threshold < 0 else []
         weight = float(self.threshold_weight)
         return found + ([] if 0 <= weight <= 1 else [f"'threshold_weight' is {weight}, wanted 0 to 1"])
+
+    def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
+        """Return the pass in training mode; None where the codes are too dense for it."""
+        count = self.config.k * len(x)
+        found = top_of_batch(form, self.centred(x), self.encoder, self.encoder_bias, count) if len(x) else None
+        if found is None:
+            return None
+        entries, values = found
+        self._count(values.min() if len(values) == count else values.new_zeros(()))
+        values = self.encoded(form, entries, values, x)
+        return Forward(self.reconstructed(form, entries, values), entries=entries, values=values)
 
     def _codes(self, pre: Float[Tensor, "n m"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, ""] | None]:
         """Return the codes and, where a batch was selected from, its smallest kept value."""

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.core.errors import ConfigError, FileFormatError, raise_all
+from pellucid.kernels.entries import Entries
 
 
 class FiringCounter:
@@ -32,14 +33,33 @@ class FiringCounter:
 
         ConfigError if the codes have another number of latents.
         """
-        if codes.shape[1] != self.n_latents:
-            raise ConfigError(f"the counter is for {self.n_latents} latents, got codes of {codes.shape[1]}")
+        self._check(codes.shape[1])
         n = len(codes)
         fired = codes > 0
         position = torch.arange(1, n + 1, dtype=torch.int32, device=codes.device).unsqueeze(1)
         last = (fired * position).amax(dim=0).long() if n else self.since.new_zeros(self.n_latents)  # 0: did not fire
+        self._count(n, last, fired.sum(dim=0))
+
+    @torch.no_grad()
+    def update_entries(self, entries: Entries, values: Float[Tensor, " e"]) -> None:
+        """Count n more tokens given by the codes that may be nonzero; the same counts as `update` of the dense codes.
+
+        ConfigError if the codes have another number of latents.
+        """
+        self._check(entries.n_latents)
+        fired = values > 0
+        latents, tokens = entries.latents[fired], entries.tokens[fired]
+        last = self.since.new_zeros(self.n_latents).scatter_reduce_(0, latents, tokens + 1, "amax")
+        self._count(entries.n_tokens, last, torch.bincount(latents, minlength=self.n_latents))
+
+    def _check(self, n_latents: int) -> None:
+        if n_latents != self.n_latents:
+            raise ConfigError(f"the counter is for {self.n_latents} latents, got codes of {n_latents}")
+
+    def _count(self, n: int, last: Int[Tensor, " m"], fired: Int[Tensor, " m"]) -> None:
+        """Add n tokens; `last` is the 1-based place of each latent's last firing among them, 0 if it did not fire."""
         self.since = torch.where(last > 0, n - last, self.since + n)
-        self.firings += fired.sum(dim=0)
+        self.firings += fired
         self.tokens += n
         self.total_tokens += n
 

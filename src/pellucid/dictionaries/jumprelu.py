@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from pellucid.dictionaries.base import Forward
 from pellucid.dictionaries.initial import input_scale
 from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
+from pellucid.kernels.forms import Form
+from pellucid.kernels.sparse import above
 
 COEFFICIENT, TARGET_COEFFICIENT = 2e-3, 1.0
 """Default of `l0_coefficient` without and with a target."""
@@ -62,6 +64,7 @@ class JumpReluDictionary(UnitAtomDictionary):
     kind = "jumprelu"
     Config = JumpReluConfig
     config: JumpReluConfig
+    sparse = True
     input_scale: Float[Tensor, ""]
 
     def __init__(self, config: JumpReluConfig, d_in: int) -> None:
@@ -85,18 +88,32 @@ class JumpReluDictionary(UnitAtomDictionary):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
+        if self.form is not None and (found := self._sparse(self.form, x)) is not None:
+            return found
         pre = self.preactivations(x)
         codes = jump_relu(pre, self.threshold, self.bandwidth)
-        return Forward(pre=pre, reconstruction=self.decode(codes), dense=codes)
+        return Forward(self.decode(codes), pre, dense=codes)
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
         """Return {"sparsity": the penalty on L0}, whose gradient reaches the thresholds alone; see the class."""
         config = self.config
-        l0 = step(forward.pre, self.threshold, self.bandwidth).sum(dim=-1).mean()
+        assert forward.pre is not None
+        threshold = self.threshold if forward.entries is None else self.threshold[forward.entries.latents]
+        l0 = step(forward.pre, threshold, self.bandwidth).sum() / len(forward.reconstruction)
         amount = l0 if config.target_l0 is None else (l0 / config.target_l0 - 1).square()
         default = COEFFICIENT if config.target_l0 is None else TARGET_COEFFICIENT
         weight = default if config.l0_coefficient is None else config.l0_coefficient
         return {"sparsity": weight * self.input_scale.square() / self.d_in * amount}
+
+    def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
+        """Return the pass over the entries above or near their threshold; None where they are too dense for it."""
+        least = (self.threshold - self.bandwidth / 2).detach()
+        found = above(form, self.centred(x), self.encoder, self.encoder_bias, least)
+        if found is None:
+            return None
+        entries, pre = found[0], self.encoded(form, *found, x)
+        values = jump_relu(pre, self.threshold[entries.latents], self.bandwidth)
+        return Forward(self.reconstructed(form, entries, values), pre, entries=entries, values=values)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
@@ -114,17 +131,19 @@ class JumpReluDictionary(UnitAtomDictionary):
         return [] if scale > 0 else [f"'input_scale' is {scale}, wanted more than 0"]
 
 
-def jump_relu(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Float[Tensor, "n m"]:
-    """Return pre where it exceeds its latent's threshold, else 0; for gradients see `JumpReluDictionary`."""
+def jump_relu(
+    pre: Float[Tensor, "*n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]
+) -> Float[Tensor, "*n m"]:
+    """Return pre where it exceeds its threshold, else 0; for gradients see `JumpReluDictionary`."""
     return _JumpRelu.apply(pre, threshold, bandwidth)
 
 
-def step(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Float[Tensor, "n m"]:
-    """Return 1 where pre exceeds its latent's threshold, else 0; for gradients see `JumpReluDictionary`."""
+def step(pre: Float[Tensor, "*n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Float[Tensor, "*n m"]:
+    """Return 1 where pre exceeds its threshold, else 0; for gradients see `JumpReluDictionary`."""
     return _Step.apply(pre, threshold, bandwidth)
 
 
-def window(pre: Float[Tensor, "n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Bool[Tensor, "n m"]:
+def window(pre: Float[Tensor, "*n m"], threshold: Float[Tensor, " m"], bandwidth: Float[Tensor, ""]) -> Bool[Tensor, "*n m"]:
     """Mark the entries with |pre - threshold| < bandwidth / 2."""
     return (pre - threshold).abs() < bandwidth / 2
 
@@ -139,7 +158,7 @@ class _JumpRelu(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
         pre, threshold, bandwidth = ctx.saved_tensors
-        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum(dim=0)
+        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum_to_size(threshold.shape)
         return torch.where(pre > threshold, grad, 0.0), -threshold / bandwidth * near, None
 
 
@@ -153,5 +172,5 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
         (grad,) = grads
         pre, threshold, bandwidth = ctx.saved_tensors
-        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum(dim=0)
+        near = torch.where(window(pre, threshold, bandwidth), grad, 0.0).sum_to_size(threshold.shape)
         return None, -near / bandwidth, None

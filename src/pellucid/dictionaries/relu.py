@@ -13,6 +13,8 @@ from torch.nn.functional import linear
 
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.initial import initial_bias
+from pellucid.kernels.forms import Form
+from pellucid.kernels.sparse import above, decoded, encoded
 
 
 class ReluConfig(ArchitectureBase):
@@ -42,6 +44,7 @@ class ReluDictionary(Dictionary):
     kind = "relu"
     Config = ReluConfig
     config: ReluConfig
+    sparse = True
 
     def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return encoder @ x + encoder_bias."""
@@ -57,13 +60,25 @@ class ReluDictionary(Dictionary):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
+        if self.form is not None and (found := self._sparse(self.form, x)) is not None:
+            return found
         pre = self.preactivations(x)
         codes = pre.relu()
-        return Forward(pre=pre, reconstruction=self.decode(codes), dense=codes)
+        return Forward(self.decode(codes), pre, dense=codes)
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
         """Return {"sparsity": l1 / d * mean over tokens of sum_i c_i}."""
-        return {"sparsity": self.config.l1 / self.d_in * forward.codes.sum(dim=-1).mean()}
+        return {"sparsity": self.config.l1 / self.d_in * forward.kept.sum() / len(forward.reconstruction)}
+
+    def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
+        """Return the pass over the active latents; None where they are too dense for it."""
+        x = self.accept(x)
+        found = above(form, x.detach(), self.encoder, self.encoder_bias, torch.zeros_like(self.encoder_bias))
+        if found is None:
+            return None
+        entries, values = found[0], encoded(form, *found, x, self.encoder, self.encoder_bias)
+        reconstruction = decoded(form, entries, values, self.atoms()) + self.decoder_bias
+        return Forward(reconstruction, entries=entries, values=values)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import linear
 
 from pellucid.dictionaries.auxiliary import AuxiliaryConfig, auxiliary_term
-from pellucid.dictionaries.base import Dictionary, Forward, scatter_codes
-from pellucid.dictionaries.initial import BiasInit, initial_bias, random_unit_rows
+from pellucid.dictionaries.base import Forward, scatter_codes
 from pellucid.dictionaries.sparse import LargestKConfig, keep_largest, weighted_rows
+from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
+from pellucid.kernels.entries import Entries
+from pellucid.kernels.forms import Form
+from pellucid.kernels.sparse import top_k
 
 
-class TopKConfig(LargestKConfig, AuxiliaryConfig):
+class TopKConfig(LargestKConfig, AuxiliaryConfig, UnitAtomConfig):
     """TopK dictionary: the k largest pre-activations of each token survive."""
 
     kind: Literal["topk"] = "topk"
     """Name of the architecture."""
-    bias_init: BiasInit = "geometric_median"
-    """Where the decoder bias starts: the geometric median or mean of a sample of activations, or zero."""
 
 
-class TopKDictionary(Dictionary):
+class TopKDictionary(UnitAtomDictionary):
     """TopK dictionary (Gao et al. 2024, arXiv 2406.04093).
 
         pre = encoder @ (x - decoder_bias) + encoder_bias
@@ -40,50 +39,27 @@ class TopKDictionary(Dictionary):
     kind = "topk"
     Config = TopKConfig
     config: TopKConfig
-
-    def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
-        """Return encoder @ (x - decoder_bias) + encoder_bias."""
-        return linear(self.accept(x) - self.decoder_bias, self.encoder, self.encoder_bias)
+    sparse = True
 
     def encode(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return the dense codes: at most k of each row are positive, the rest 0."""
         indices, values = keep_largest(self.preactivations(x), self.config.k)
         return scatter_codes(indices, values, self.n_latents)
 
-    def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
-        """Return codes @ decoder + decoder_bias."""
-        return codes @ self.decoder + self.decoder_bias
-
-    def decode_sparse(self, indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"]) -> Float[Tensor, "n d"]:
-        """Return what `decode` gives for the scattered codes, touching only the atoms in use."""
-        return weighted_rows(self.decoder, indices, values) + self.decoder_bias
-
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
+        if self.form is not None:
+            return self._sparse(self.form, x)
         pre = self.preactivations(x)
         indices, values = keep_largest(pre, self.config.k)
-        return Forward(pre=pre, reconstruction=self.decode_sparse(indices, values), indices=indices, values=values)
+        reconstruction = weighted_rows(self.decoder, indices, values) + self.decoder_bias
+        return Forward(reconstruction, pre, entries=Entries.of_rows(indices, self.n_latents), values=values.flatten())
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
         """Return {"auxiliary": aux_coefficient * L_aux}, or nothing if no latent is dead; see `auxiliary_term`."""
         return auxiliary_term(self, forward, x, dead)
 
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
-        """Start at random unit atoms, the encoder equal to them, and the decoder bias in the middle of the sample."""
-        self.decoder.copy_(random_unit_rows(self.n_latents, self.d_in, generator))
-        self.encoder.copy_(self.decoder)
-        self.encoder_bias.zero_()
-        self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Remove from the decoder's gradient the component along each atom."""
-        if self.decoder.grad is not None:
-            atoms = self.atoms()
-            self.decoder.grad -= (self.decoder.grad * atoms).sum(dim=-1, keepdim=True) * atoms
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Scale every decoder row back to unit length."""
-        self.decoder.copy_(self.atoms())
+    def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward:
+        entries, found = top_k(form, self.centred(x), self.encoder, self.encoder_bias, self.config.k)
+        values = self.encoded(form, entries, found, x).relu()
+        return Forward(self.reconstructed(form, entries, values), entries=entries, values=values)

@@ -9,6 +9,10 @@ from torch.nn.functional import linear
 
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary
 from pellucid.dictionaries.initial import BiasInit, initial_bias, random_unit_rows
+from pellucid.kernels import stock
+from pellucid.kernels.entries import Entries
+from pellucid.kernels.forms import Form
+from pellucid.kernels.sparse import decoded, encoded
 
 
 class UnitAtomConfig(ArchitectureBase):
@@ -38,6 +42,20 @@ class UnitAtomDictionary(Dictionary):
         """Return codes @ decoder + decoder_bias."""
         return codes @ self.decoder + self.decoder_bias
 
+    def centred(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Return x - decoder_bias, without gradients: what the sparse kernels select from."""
+        return (self.accept(x) - self.decoder_bias).detach()
+
+    def encoded(
+        self, form: Form, entries: Entries, values: Float[Tensor, " e"], x: Float[Tensor, "n d"]
+    ) -> Float[Tensor, " e"]:
+        """Return the pre-activations found before, with their gradients."""
+        return encoded(form, entries, values, self.accept(x), self.encoder, self.encoder_bias, self.decoder_bias)
+
+    def reconstructed(self, form: Form, entries: Entries, values: Float[Tensor, " e"]) -> Float[Tensor, "n d"]:
+        """Return what `decode` gives for these codes, touching only the atoms in use."""
+        return decoded(form, entries, values, self.decoder) + self.decoder_bias
+
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
         """Start at random unit atoms, the encoder equal to them, and the decoder bias in the middle of the sample."""
@@ -50,10 +68,9 @@ class UnitAtomDictionary(Dictionary):
     def before_step(self) -> None:
         """Remove from the decoder's gradient the component along each atom."""
         if self.decoder.grad is not None:
-            atoms = self.atoms()
-            self.decoder.grad -= (self.decoder.grad * atoms).sum(dim=-1, keepdim=True) * atoms
+            (self.form or stock).remove_parallel(self.decoder.grad, self.decoder)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Scale every decoder row back to unit length."""
-        self.decoder.copy_(self.atoms())
+        (self.form or stock).unit_rows(self.decoder)

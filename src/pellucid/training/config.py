@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from pellucid.core.config import Config
 from pellucid.data import TextConfig
 from pellucid.dictionaries import AnyArchitecture, TopKConfig
+from pellucid.kernels.forms import FORMS, PLAIN
 from pellucid.training.objectives import AnyObjective, Local
 
 
@@ -71,6 +72,8 @@ class FitConfig(Config):
     """Device of host and dictionaries."""
     dtype: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     """Type of the host's weights; dictionaries are float32."""
+    kernels: str = Field("auto", pattern=f"^({'|'.join(['auto', PLAIN, *FORMS])})$")
+    """Form of the dictionaries' sparse kernels: 'plain' is dense autograd; 'auto' takes the fastest, measured at the start."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured at the end."""
 

@@ -57,16 +57,35 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.dictionary.before_step()
-        norm = nn.utils.clip_grad_norm_(self.dictionary.parameters(), self.fit.clip)
+        norm = self._clip(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
         self.dictionary.after_step()
-        codes = forward.codes.detach()
-        self.counter.update(codes)
         logged = {name: float(term.detach()) for name, term in terms.items()}
-        counts = {"l0": float((codes > 0).sum(dim=-1).double().mean()), "dead": float(dead.double().mean())}
-        return {"loss": float(loss.detach()), **logged, **counts, "lr": lr, "grad_norm": float(norm)}
+        counts = {"l0": self._count(forward), "dead": float(dead.double().mean())}
+        return {"loss": float(loss.detach()), **logged, **counts, "lr": lr, "grad_norm": norm}
+
+    def _clip(self, step: int) -> float:
+        """Scale the gradients down to the fit's largest norm; return the norm they had."""
+        gradients = [p.grad for p in self.dictionary.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise NumericsError(
+                f"the gradient of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}. "
+                f"Lower lr ({self.config.lr}) or look at the batch."
+            )
+        if norm > self.fit.clip:
+            nn.utils.clip_grads_with_norm_(self.dictionary.parameters(), self.fit.clip, norm)
+        return float(norm)
+
+    def _count(self, forward: Forward) -> float:
+        """Count the batch's firings; return its L0."""
+        if forward.entries is None or forward.values is None:
+            self.counter.update(forward.codes.detach())
+        else:
+            self.counter.update_entries(forward.entries, forward.values.detach())
+        return int((forward.kept > 0).sum()) / len(forward.reconstruction)
 
     def _forward(self, shared: SharedPass, teacher: Teacher | None) -> tuple[Forward, Evidence]:
         if not self.objective.splices:
@@ -82,7 +101,7 @@ class Learner:
             return passes[-1][1].reconstruction
 
         spliced = shared.splice(self.site, replace, self.downstream)
-        activations, forward = joined(passes)
+        activations, forward = torch.cat([rows for rows, _ in passes]), Forward.cat([each for _, each in passes])
         later = [(shared.rows(site), spliced.values[site]) for site in self.downstream]
         kl = mean_kl(teacher, spliced.features, reverse=self.objective.reverse)
         return forward, Evidence(activations, forward.reconstruction, kl, later)
@@ -113,21 +132,12 @@ class Learner:
         self.seconds = plain["seconds"]
 
 
-def joined(passes: list[tuple[Tensor, Forward]]) -> tuple[Tensor, Forward]:
-    """Return the calls of one run as one; a site is nearly always called once."""
-    if len(passes) == 1:
-        return passes[0]
-    activations = torch.cat([rows for rows, _ in passes])
-    forwards = [forward for _, forward in passes]
-    codes = torch.cat([forward.codes for forward in forwards])
-    pre = torch.cat([forward.pre for forward in forwards])
-    return activations, Forward(pre=pre, reconstruction=torch.cat([f.reconstruction for f in forwards]), dense=codes)
-
-
 def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None) -> None:
     """Raise NumericsError naming the first position whose activation is not finite, DataError if there is no position."""
     if len(rows) == 0:
         raise DataError(f"no position of the batch at step {step} is left to train on; every token of its rows is excluded")
+    if bool(torch.isfinite(rows.sum())):
+        return  # one pass; a sum that is not finite may still have overflowed
     finite = torch.isfinite(rows).all(dim=-1)
     if bool(finite.all()):
         return

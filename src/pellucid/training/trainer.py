@@ -22,6 +22,7 @@ from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory
 from pellucid.training.config import DictionaryConfig, FitConfig
 from pellucid.training.interrupt import interruptible
+from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
 from pellucid.training.schedule import learning_rate
 
@@ -72,10 +73,10 @@ class Trainer:
     def train(self) -> None:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
         offset = self._resume()
-        memory.announce(self.host, self.learners, self.config.batch_rows * self.data.positions_per_row)
-        self._write_provenance()
-        metrics = JsonLines(self.run / "metrics.jsonl", offset)
         tokens = self.config.batch_rows * self.data.positions_per_row
+        memory.announce(self.host, self.learners, tokens)
+        self._write_provenance(self._settled(tokens))
+        metrics = JsonLines(self.run / "metrics.jsonl", offset)
         last_saved = time.monotonic()
         title = f"training {len(self.learners)} dictionaries"
         try:
@@ -195,9 +196,16 @@ class Trainer:
         log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
         return state["metrics_offset"]
 
-    def _write_provenance(self) -> None:
+    def _settled(self, tokens: int) -> dict[str, str]:
+        """Give every dictionary the kernels it trains with: those that an earlier part of this fit used, if any."""
+        written = self.run / "provenance.json"
+        kept = files.read_json(written).get("kernels", {}) if written.exists() else {}
+        return settle(self.learners, tokens, self.config.kernels, kept)
+
+    def _write_provenance(self, kernels: dict[str, str]) -> None:
         hosts = {str(learner.site): self.host.weights_digest(learner.site) for learner in self.learners}
-        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe(), **environment()}
+        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
+        record |= {"kernels": kernels, **environment()}
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
