@@ -15,6 +15,7 @@ from pellucid.dictionaries import (
     BatchTopKConfig,
     Dictionary,
     FiringCounter,
+    GatedConfig,
     JumpReluConfig,
     ReluConfig,
     TopKConfig,
@@ -39,10 +40,12 @@ def jump(l0: float) -> JumpReluConfig:
 CONFIGS: dict[str, ArchitectureBase] = {
     "relu 0.3": ReluConfig(n_latents=M, l1=0.3, tied_init=True),
     "relu 0.1": ReluConfig(n_latents=M, l1=0.1, tied_init=True),
+    "april 0.3": ReluConfig(n_latents=M, l1=0.3, tied_init=True, atom_norm="free"),
+    "gated 0.3": GatedConfig(n_latents=M, l1=0.3),
     "topk 3": TopKConfig(n_latents=M, k=3),
     "topk 3 alone": TopKConfig(n_latents=M, k=3, aux_coefficient=0.0),
     "topk 1": TopKConfig(n_latents=M, k=1, aux_coefficient=0.0),
-    "batch_topk 3": BatchTopKConfig(n_latents=M, k=3),
+    "batch_topk 3": BatchTopKConfig(n_latents=M, k=3, aux_coefficient=0.0),
     "jumprelu 0.05": jump(0.05),
     "jumprelu 0.2": jump(0.2),
 }
@@ -84,6 +87,7 @@ class Pupil:
         sums.update(held_out.x, forward.reconstruction)
         counter.update(forward.codes)
         matching = match(self.dictionary.atoms(), data.atoms)
+        free = isinstance(config := self.dictionary.config, ReluConfig) and config.atom_norm == "free"
         return {
             "mcs": matching.mcs,
             "frr": matching.frr,
@@ -91,7 +95,9 @@ class Pupil:
             "gamma": sums.gamma,
             "l0": counter.l0(),
             "dead": 1 - counter.alive() / M,
-            "ratio": code_ratio(forward.codes, held_out.coefficients, matching, torch.ones(M)),
+            "ratio": code_ratio(
+                forward.codes, held_out.coefficients, matching, self.dictionary.decoder.norm(dim=1) if free else torch.ones(M)
+            ),
         }
 
 
