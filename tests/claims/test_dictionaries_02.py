@@ -43,11 +43,12 @@ def test_dictionaries_02_2_without_its_own_error_a_gate_hears_of_l1_alone():
 
 
 def test_dictionaries_02_2_without_its_own_error_every_gate_closes():
-    active = {}
+    """A gate that is shut hears nothing, so they close ever more slowly: none of a thousand is open after 200 steps."""
+    open_share = {}
     for coefficient in (0.0, 1.0):
         dictionary = gated(l1=0.3, gate_coefficient=coefficient)
-        optimizer = torch.optim.Adam(dictionary.parameters(), lr=1e-2)
-        for step in range(300):
+        optimizer = torch.optim.Adam(dictionary.parameters(), lr=3e-2)
+        for step in range(200):
             x = rows(step)
             forward = dictionary(x)
             loss = (forward.reconstruction - x).square().mean() + sum(dictionary.penalty(forward, x, NONE_DEAD).values())
@@ -56,8 +57,9 @@ def test_dictionaries_02_2_without_its_own_error_every_gate_closes():
             dictionary.before_step()
             optimizer.step()
             dictionary.after_step()
-        active[coefficient] = float((dictionary.encode(rows(1000)) > 0).sum(dim=1).double().mean())
-    assert active[0.0] == 0 and active[1.0] > 3
+        open_share[coefficient] = float((dictionary.preactivations(rows(1000)) > 0).double().mean())
+        assert coefficient > 0 or bool((dictionary.encoder_bias < 0).all())
+    assert open_share[0.0] < 0.001 and open_share[1.0] > 0.1
 
 
 def test_dictionaries_02_3_the_gates_error_does_not_reach_the_decoder():

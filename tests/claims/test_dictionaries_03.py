@@ -18,7 +18,7 @@ def rows(n: int = 300) -> torch.Tensor:
 def test_dictionaries_03_1_exactly_k_are_active_unless_fewer_are_positive(k):
     dictionary = make_dictionary(TopKConfig(n_latents=M, k=k), D, torch.Generator().manual_seed(0), rows())
     with torch.no_grad():
-        dictionary.encoder_bias.uniform_(-3, 0.5, generator=torch.Generator().manual_seed(2))
+        dictionary.encoder_bias.uniform_(-1.5, 1.5, generator=torch.Generator().manual_seed(2))
         forward = dictionary(rows())
     positive = (forward.pre > 0).sum(dim=1)
     assert torch.equal((forward.codes > 0).sum(dim=1), positive.clamp_max(k))
