@@ -9,6 +9,7 @@ import yaml
 
 from pellucid import cli
 from pellucid.core.errors import ConfigError
+from pellucid.dictionaries import ARCHITECTURES
 from pellucid.training import FitConfig
 
 
@@ -30,6 +31,17 @@ def test_each_verb_explains_itself_and_takes_config_and_json(capsys, verb):
         cli.main([verb, "--help"])
     out = capsys.readouterr().out
     assert ended.value.code == 0 and "--json" in out and "--config" in out
+
+
+def test_help_of_fit_explains_every_setting_of_every_architecture(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, kind in ARCHITECTURES.items():
+        assert f"{name}: {kind.Config.__doc__.strip()}" in out
+        for setting, field in kind.Config.model_fields.items():
+            if setting != "kind":
+                assert f"{setting} (default {field.default}): {field.description}" in out
 
 
 def test_unknown_verb_names_the_nearest(capsys):

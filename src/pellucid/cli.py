@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pellucid.core import config as configs
 from pellucid.core.config import Config
 from pellucid.core.errors import ConfigError, PellucidError, did_you_mean
 from pellucid.core.logging import to_stderr
+from pellucid.dictionaries import ARCHITECTURES
 from pellucid.training import DictionaryConfig, FitConfig
 
 
@@ -25,6 +27,11 @@ class Verb(Config):
     """YAML file with any of these settings; flags come after it and win."""
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, alias="json")
     """Print one JSON object, last on stdout."""
+
+    @classmethod
+    def description(cls) -> str:
+        """Return what --help says before the flags."""
+        return inspect.getdoc(cls) or ""
 
 
 class Demo(Verb):
@@ -59,19 +66,28 @@ class Fit(Verb, FitConfig):
     site: str | None = None
     """Where the dictionary reads and writes, like layers.14 or layers.14.mlp (default layers.14)."""
     architecture: str | None = None
-    """topk or relu (default topk)."""
+    """Kind of dictionary (default topk); each with its settings below."""
     objective: str | None = None
     """local, e2e or e2e+ds (default local)."""
     n_latents: int | None = None
     """Number of latents."""
     k: int | None = None
-    """Active latents per token (topk)."""
+    """Active latents per token (topk, batch_topk)."""
     l1: float | None = None
-    """Sparsity coefficient lambda (relu)."""
+    """Sparsity coefficient lambda (relu, gated)."""
+    target_l0: float | None = None
+    """Active latents per token that the penalty aims at (jumprelu)."""
     lr: float | None = None
     """Peak learning rate."""
     init_from: str | None = None
     """Folder of a dictionary to start from."""
+
+    @classmethod
+    def description(cls) -> str:
+        """Return what --help says, with the settings of every architecture."""
+        kinds = [f"{name}: {configs.explain(kind.Config)}" for name, kind in ARCHITECTURES.items()]
+        title = "Settings of `architecture` in the YAML file, by kind (some have a flag below):"
+        return "\n\n".join([super().description(), title, *kinds])
 
 
 class Evaluate(Verb):
@@ -158,7 +174,7 @@ VERBS: dict[str, tuple[type[Verb], Any]] = {
 
 def fit_config(options: Fit) -> FitConfig:
     """Return the FitConfig that the flags and the YAML file describe; ConfigError if they contradict each other."""
-    names = ("site", "objective", "architecture", "n_latents", "k", "l1", "lr", "init_from")
+    names = ("site", "objective", "architecture", "n_latents", "k", "l1", "target_l0", "lr", "init_from")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     values = {name: getattr(options, name) for name in FitConfig.model_fields}
     if not given:
@@ -173,7 +189,7 @@ def fit_config(options: Fit) -> FitConfig:
     if "objective" in given:
         changed["objective"] = {"kind": given["objective"]}
     same_kind = given.get("architecture", base["architecture"]["kind"]) == base["architecture"]["kind"]
-    settings = {name: given[name] for name in ("n_latents", "k", "l1") if name in given}
+    settings = {name: given[name] for name in ("n_latents", "k", "l1", "target_l0") if name in given}
     changed["architecture"] = (base["architecture"] if same_kind else {"kind": given["architecture"]}) | settings
     return configs.build(FitConfig, {**values, "dictionaries": {"main": changed}})
 
@@ -209,7 +225,7 @@ def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
     path = _config_path(arguments)
     default = configs.build(kind, configs.load_yaml(path) if path else {}, where=path or "config")
     try:
-        return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}")
+        return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}", description=kind.description())
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"the settings do not fit: {problems}") from None

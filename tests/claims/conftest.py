@@ -12,6 +12,14 @@ from typing import Any
 import pytest
 
 TOY = Path(__file__).parent / "digits_toy.py"
+PLANTED = Path(__file__).parent / "planted_toy.py"
+
+
+def _in_a_process(*command: object) -> None:
+    """Run a script with its arguments; what it says on stderr is the failure."""
+    words = [sys.executable, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +30,13 @@ def digits(tmp_path_factory) -> list[dict[str, Any]]:
     ten thousand small steps.
     """
     run = tmp_path_factory.mktemp("digits") / "run"
-    command = [sys.executable, str(TOY), str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
+    _in_a_process(TOY, run)
     return json.loads((run / "summary.json").read_text())["dictionaries"]
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory) -> dict[str, dict[str, float]]:
+    """Scores by name of the dictionaries of setup S, trained in a process of their own as the digits toy is."""
+    scores = tmp_path_factory.mktemp("planted") / "scores.json"
+    _in_a_process(PLANTED, scores)
+    return json.loads(scores.read_text())

@@ -12,6 +12,7 @@ from pellucid.core.files import sha256_file
 from pellucid.dictionaries import (
     BatchTopKConfig,
     Dictionary,
+    GatedConfig,
     JumpReluConfig,
     ReluConfig,
     TopKConfig,
@@ -30,6 +31,7 @@ CONFIGS = {
     "relu": ReluConfig(n_latents=20, l1=2.5),
     "topk": TopKConfig(n_latents=20, k=3),
     "batch_topk": BatchTopKConfig(n_latents=20, k=3),
+    "gated": GatedConfig(n_latents=20, l1=0.5),
     "jumprelu": JumpReluConfig(n_latents=20, target_l0=3.0),
     "square": TopKConfig(n_latents=6, k=2),  # m = d: a transposed weight would have the same shape
 }

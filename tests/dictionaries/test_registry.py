@@ -47,7 +47,10 @@ def test_same_generator_state_gives_the_same_bytes(config):
 def test_parameters_have_the_stated_names_and_shapes(config):
     dictionary = make_dictionary(config, 6, sample=SAMPLE)
     shapes = {name: tuple(value.shape) for name, value in dictionary.named_parameters()}
-    own = {"jumprelu": {"log_threshold": (12,)}}.get(config.kind, {})
+    own = {
+        "gated": {"log_gain": (12,), "magnitude_bias": (12,)},
+        "jumprelu": {"log_threshold": (12,)},
+    }.get(config.kind, {})
     assert shapes == own | {"encoder": (12, 6), "encoder_bias": (12,), "decoder": (12, 6), "decoder_bias": (6,)}
     assert dictionary.n_latents == 12
     assert dictionary.d_in == 6

@@ -48,6 +48,22 @@ def test_forward_equals_naive_loop():
     assert penalty["sparsity"].item() == pytest.approx(3.0 / D * total / N, rel=1e-5)
 
 
+def test_free_atoms_equal_naive_loop():
+    dictionary, x = relu(l1=3.0, atom_norm="free"), sample()
+    with torch.no_grad():
+        dictionary.decoder.mul_(torch.linspace(0.2, 3, M).unsqueeze(1))
+    forward = dictionary(x)
+    total = 0.0
+    for t in range(N):
+        reconstruction = dictionary.decoder_bias.detach().clone()
+        for i in range(M):
+            code, atom = forward.codes[t, i].detach(), dictionary.decoder[i].detach()
+            reconstruction += code * atom
+            total += float(code * atom.norm())
+        assert_close(forward.reconstruction[t], reconstruction, rtol=0, atol=1e-5)
+    assert dictionary.penalty(forward, x, NONE_DEAD)["sparsity"].item() == pytest.approx(3.0 / D * total / N, rel=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 10.0, 1e4])
 def test_stored_decoder_scale_changes_nothing(scale):
     plain, scaled, x = relu(), relu(), sample()

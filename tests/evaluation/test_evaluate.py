@@ -134,7 +134,7 @@ def test_promise_3_positive_rescaling_and_order_change_no_ratio():
     plain.update(x, x_hat)
     for part in order.split(77):
         other.update(1e4 * x[part], 1e4 * x_hat[part])
-    for name in ("fvu", "explained_variance", "norm_ratio"):
+    for name in ("fvu", "explained_variance", "norm_ratio", "gamma"):
         assert getattr(other, name) == pytest.approx(getattr(plain, name), rel=1e-6)
     assert other.mse == pytest.approx(1e8 * plain.mse, rel=1e-6)
 

@@ -10,7 +10,7 @@ from pellucid.dictionaries import ARCHITECTURES, load_dictionary
 from pellucid.training import trainer
 
 SMALL = {"n_latents": 40}
-SETTINGS = {"topk": {"k": 3}, "batch_topk": {"k": 3}, "jumprelu": {"target_l0": 3.0}}
+SETTINGS = {"topk": {"k": 3}, "batch_topk": {"k": 3}, "gated": {"l1": 1e-3}, "jumprelu": {"target_l0": 3.0}}
 
 
 @pytest.fixture(params=list(ARCHITECTURES))

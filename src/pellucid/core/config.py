@@ -61,6 +61,16 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def explain(cls: type[Config]) -> str:
+    """Return the config's sentence and a line for each field but `kind`: name (default), then the field's sentence."""
+    lines = [(cls.__doc__ or "").strip()]
+    for name, field in cls.model_fields.items():
+        if name != "kind":
+            default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)}"
+            lines.append(f"  {name} ({default}): {field.description}")
+    return "\n".join(lines)
+
+
 def digest(config: Config) -> str:
     """Return the sha256 of the config's canonical JSON: equal configs, equal digests."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)

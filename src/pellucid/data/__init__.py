@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pellucid.data.config import Document, TextConfig
 from pellucid.data.documents import documents
+from pellucid.data.planted import Planted, PlantedConfig, PlantedData
 from pellucid.data.source import Batch, DataSource
 from pellucid.data.tensors import TensorData
 from pellucid.data.text import TextCounts, TokenData, load_text
@@ -12,6 +13,9 @@ __all__ = [
     "Batch",
     "DataSource",
     "Document",
+    "Planted",
+    "PlantedConfig",
+    "PlantedData",
     "TensorData",
     "TextConfig",
     "TextCounts",

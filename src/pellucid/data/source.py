@@ -85,9 +85,7 @@ class DataSource(ABC):
 
         Raises ConfigError if the step is negative or the size below 1.
         """
-        problems = [f"step is {step}, wanted 0 or more"] if step < 0 else []
-        problems += [f"batch size is {size}, wanted 1 or more"] if size < 1 else []
-        raise_all(problems, ConfigError)
+        check_batch(step, size)
         place, end = step * size, (step + 1) * size
         parts = []
         while place < end:
@@ -118,6 +116,13 @@ class DataSource(ABC):
             generator = seeded("epoch", self.seed, epoch)
             self._epoch = (epoch, torch.randperm(self.n_train, generator=generator))
         return self._epoch[1]
+
+
+def check_batch(step: int, size: int) -> None:
+    """Raise ConfigError if there is no batch `step` of `size` rows."""
+    problems = [f"step is {step}, wanted 0 or more"] if step < 0 else []
+    problems += [f"batch size is {size}, wanted 1 or more"] if size < 1 else []
+    raise_all(problems, ConfigError)
 
 
 def seeded(*parts: str | int) -> torch.Generator:

@@ -4,6 +4,7 @@ from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.batch_topk import BatchTopKConfig, BatchTopKDictionary
 from pellucid.dictionaries.counters import FiringCounter
 from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
+from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
 from pellucid.dictionaries.jumprelu import JumpReluConfig, JumpReluDictionary
 from pellucid.dictionaries.mode import inference
 from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
@@ -20,6 +21,8 @@ __all__ = [
     "DictionaryHeader",
     "FiringCounter",
     "Forward",
+    "GatedConfig",
+    "GatedDictionary",
     "JumpReluConfig",
     "JumpReluDictionary",
     "ReluConfig",

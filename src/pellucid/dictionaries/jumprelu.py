@@ -29,8 +29,8 @@ class JumpReluConfig(UnitAtomConfig):
     """Weight lambda of the penalty on L0, as a share of the activations' energy; default 0.002, with target_l0 1."""
     target_l0: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """If given, the penalty is lambda * (L0 / target_l0 - 1)^2 instead of lambda * L0."""
-    threshold_init: float = Field(default=0.001, gt=0, allow_inf_nan=False)
-    """Threshold of every latent at the start, in units of the input scale."""
+    threshold_init: float = Field(default=0.05, gt=0, allow_inf_nan=False)
+    """Threshold of every latent at the start, in units of the input scale; its logarithm moves by about lr a step."""
     bandwidth: float = Field(default=0.03, gt=0, allow_inf_nan=False)
     """Width of the window around a threshold in which pre-activations move it, in units of the input scale."""
     input_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)

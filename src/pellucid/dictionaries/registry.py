@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
+from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
 from pellucid.dictionaries.relu import ReluDictionary
 from pellucid.dictionaries.topk import TopKDictionary
@@ -20,6 +21,7 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "relu": ReluDictionary,
     "topk": TopKDictionary,
     "batch_topk": BatchTopKDictionary,
+    "gated": GatedDictionary,
     "jumprelu": JumpReluDictionary,
 }
 """Name -> class; the name is the config's `kind`."""

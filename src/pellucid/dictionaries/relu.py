@@ -26,6 +26,8 @@ class ReluConfig(ArchitectureBase):
     """Sparsity coefficient lambda; the penalty is lambda / d times the mean sum of codes, so it compares over widths d."""
     bias_init: Literal["zeros", "mean"] = "zeros"
     """Where the decoder bias starts: at zero or at the mean of a sample of activations."""
+    atom_norm: Literal["unit", "free"] = "unit"
+    """Scale atoms to unit length on every forward, or leave them free and let the penalty weigh each code by its atom."""
     tied_init: bool = False
     """Start the encoder at the unit atoms instead of its own Kaiming-uniform draw."""
 
@@ -37,8 +39,11 @@ class ReluDictionary(Dictionary):
         reconstruction = c @ (decoder rows / their L2 norms) + decoder_bias
         penalty = l1 / d * mean over tokens of sum_i c_i
 
-    Nothing is subtracted from x before encoding. The stored length of a decoder row means nothing: gradients flow
-    through the normalisation. Parameters are oriented as in `Dictionary`.
+    With `atom_norm` "free" the atoms are the decoder rows as they are, and the penalty is l1 / d * mean over tokens of
+    sum_i c_i |decoder_i| (Anthropic, April 2024 update): c_i -> a c_i, decoder_i -> decoder_i / a changes nothing.
+
+    Nothing is subtracted from x before encoding. With `atom_norm` "unit" the stored length of a decoder row means
+    nothing: gradients flow through the normalisation. Parameters are oriented as in `Dictionary`.
     """
 
     kind = "relu"
@@ -55,8 +60,8 @@ class ReluDictionary(Dictionary):
         return self.preactivations(x).relu()
 
     def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
-        """Return codes @ unit atoms + decoder_bias."""
-        return codes @ self.atoms() + self.decoder_bias
+        """Return codes @ atoms + decoder_bias, the atoms of unit length or free as the config says."""
+        return codes @ self._rows() + self.decoder_bias
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
@@ -67,8 +72,16 @@ class ReluDictionary(Dictionary):
         return Forward(self.decode(codes), pre, dense=codes)
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:
-        """Return {"sparsity": l1 / d * mean over tokens of sum_i c_i}."""
-        return {"sparsity": self.config.l1 / self.d_in * forward.kept.sum() / len(forward.reconstruction)}
+        """Return {"sparsity": l1 / d * mean over tokens of sum_i c_i}, c_i times its atom's length where that is free."""
+        codes = forward.kept
+        if self.config.atom_norm == "free":
+            lengths = self.decoder.norm(dim=-1)
+            codes = codes * (lengths if forward.entries is None else lengths[forward.entries.latents])
+        return {"sparsity": self.config.l1 / self.d_in * codes.sum() / len(forward.reconstruction)}
+
+    def _rows(self) -> Float[Tensor, "m d"]:
+        """Return what codes are multiplied with."""
+        return self.atoms() if self.config.atom_norm == "unit" else self.decoder
 
     def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
         """Return the pass over the active latents; None where they are too dense for it."""
@@ -77,7 +90,7 @@ class ReluDictionary(Dictionary):
         if found is None:
             return None
         entries, values = found[0], encoded(form, *found, x, self.encoder, self.encoder_bias)
-        reconstruction = decoded(form, entries, values, self.atoms()) + self.decoder_bias
+        reconstruction = decoded(form, entries, values, self._rows()) + self.decoder_bias
         return Forward(reconstruction, entries=entries, values=values)
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ class Reconstruction:
         self._sum = torch.zeros(width, dtype=torch.float64, device=device)
         self._square = torch.zeros(width, dtype=torch.float64, device=device)
         self._ratio = 0.0
+        self._length = self._overlap = 0.0
 
     def update(self, x: Float[Tensor, "n d"], x_hat: Float[Tensor, "n d"]) -> None:
         """Count n more positions: x the site's values, x_hat the dictionary's."""
@@ -30,6 +31,8 @@ class Reconstruction:
         self._square += moved.square().sum(dim=0)
         self._error += (x - x_hat).square().sum(dim=0)
         self._residual += (x - x_hat).sum(dim=0)
+        self._length += float(x_hat.square().sum())
+        self._overlap += float((x_hat * x).sum())
         norms = x.norm(dim=-1)
         self._ratio += float(torch.where(norms > 0, x_hat.norm(dim=-1) / norms, 1.0).sum())
 
@@ -58,6 +61,14 @@ class Reconstruction:
     def norm_ratio(self) -> float:
         """mean over positions of |x_hat| / |x|; a position with x = 0 counts as 1."""
         return self._ratio / self.n
+
+    @property
+    def gamma(self) -> float:
+        """Relative reconstruction bias, sum |x_hat|^2 / sum <x_hat, x> over positions; below 1 where codes are shrunk.
+
+        The g that minimises sum |x_hat / g - x|^2; NaN if x_hat and x do not overlap.
+        """
+        return self._length / self._overlap if self._overlap != 0 else float("nan")
 
     def _variance(self) -> Tensor:
         return self._square - self._sum.square() / self.n

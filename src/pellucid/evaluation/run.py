@@ -52,7 +52,9 @@ def evaluate_run(run: Path, host: Host, data: DataSource, *, rows: int | None = 
 
 def _row(name: str, header: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     architecture = header["architecture"]
-    setting = {"k": architecture["k"]} if "k" in architecture else {"sparsity": architecture.get("l1")}
+    sparsity = architecture.get("l1", architecture.get("l0_coefficient"))
+    fixed = {key: architecture[key] for key in ("k", "target_l0") if architecture.get(key) is not None}
+    setting = fixed or {"sparsity": sparsity}
     keys = ("l0", "ce_original", "ce_increase", "kl", "alive", "alive_definition", "fvu", "explained_variance", "mse",
             "norm_ratio", "top1_agreement", "ce_recovered_vs_zero", "ce_recovered_vs_mean", "downstream_mse")  # fmt: skip
     return {

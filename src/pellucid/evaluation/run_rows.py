@@ -99,7 +99,7 @@ def read_scores(run: Path) -> dict[str, dict[str, Any]]:
 
 def setting(entry: dict[str, Any]) -> str:
     """Return what sets a dictionary's sparsity: "k 32", "sparsity 4" or an empty string."""
-    for key in ("k", "sparsity"):
+    for key in ("k", "target_l0", "sparsity"):
         value = entry.get(key)
         if isinstance(value, (int, float)):
             return f"{key} {value:g}"
