@@ -11,7 +11,8 @@ loss, optimizer and upkeep, no dead latents. Contenders:
     plain                 dense PyTorch with autograd and Adam
     pellucid              one Learner.update
     sparsify              one turn of Trainer.fit
-    sae_lens              SAETrainer.step with defaults; sae_lens_sparse: with use_sparse_activations
+    sae_lens              SAETrainer.step with defaults
+    sae_lens_sparse       with use_sparse_activations, and without rescale_acts_by_decoder_norm (PyTorch cannot do both)
     dictionary_learning   the trainer's update
 
 Each contender is a process in its library's environment, and one computes at a time. A turn asks each in order: floor, then

@@ -73,7 +73,10 @@ class Worker:
             self.said.seek(0)
             last = self.said.read().strip().splitlines()[-4:]
             raise Missing(f"{self.contender}: its process ended with status {code} at '{what}': {' | '.join(last)}")
-        return json.loads(answer)
+        found = json.loads(answer)
+        if "failed" in found:
+            raise Missing(f"{self.contender}: failed at '{what}': {found['failed']}")
+        return found
 
     def close(self) -> None:
         """End the process."""

@@ -42,7 +42,8 @@ def make(name: str, task: Task) -> Contender:
     """Return the trainer of the task's architecture with its defaults; sae_lens_sparse keeps codes as a sparse tensor."""
     make_coder, make_config = KINDS[task.architecture]
     given: dict[str, Any] = {"k": task.k} if "topk" in task.architecture else {}
-    given |= {"use_sparse_activations": True} if name == "sae_lens_sparse" else {}
+    # With the default rescaling the backward of sparse codes asks for an operator that PyTorch 2.13 does not have on the CPU.
+    given |= {"use_sparse_activations": True, "rescale_acts_by_decoder_norm": False} if name == "sae_lens_sparse" else {}
     coder = make_coder(make_config(d_in=task.width, d_sae=task.latents, device="cpu", **given))
     if task.architecture in ("relu", "jumprelu"):
         cut = task.cut(lambda x: coder.encode_with_hidden_pre(x)[1])

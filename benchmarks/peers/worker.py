@@ -109,7 +109,11 @@ def main() -> None:
         what = asked.pop("do")
         if what == "quit":
             break
-        answers.write(json.dumps(getattr(worker, what)(**asked)) + "\n")
+        try:
+            answer = getattr(worker, what)(**asked)
+        except Exception as error:  # noqa: BLE001 - said by the parent, which goes on without this contender
+            answer = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
     os._exit(0)  # a library's thread may still wait for its next batch
 
