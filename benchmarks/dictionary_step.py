@@ -81,11 +81,15 @@ def parsed() -> argparse.Namespace:
     arguments = parser.parse_args()
     too_small = [name for name in ("repeats", "batch", "width", "k", "threads") if getattr(arguments, name) < 1]
     if too_small or min(arguments.latents) < arguments.k or arguments.warmup < 0:
-        parser.error(f"{', '.join(too_small) or 'latents'} must be at least 1, every --latents at least --k, --warmup 0 or more")
+        parser.error(
+            f"{', '.join(too_small) or 'latents'} must be at least 1, every --latents at least --k, --warmup 0 or more"
+        )
     return arguments
 
 
-def measure(settings: argparse.Namespace, architecture: str, latents: int, contenders: list[str], result: dict[str, Any]) -> None:
+def measure(
+    settings: argparse.Namespace, architecture: str, latents: int, contenders: list[str], result: dict[str, Any]
+) -> None:
     """Add the rows of one architecture and size to the result, and what could not run."""
     shape = {"tokens": settings.batch, "width": settings.width, "k": settings.k}
     task = {"architecture": architecture, "latents": latents, **shape}

@@ -12,7 +12,12 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent.parent / ".peers"
-PEERS = {"sparsify": "sparsify", "sae_lens": "sae_lens", "sae_lens_sparse": "sae_lens", "dictionary_learning": "dictionary_learning"}
+PEERS = {
+    "sparsify": "sparsify",
+    "sae_lens": "sae_lens",
+    "sae_lens_sparse": "sae_lens",
+    "dictionary_learning": "dictionary_learning",
+}
 """Contender -> the peer that it comes from; every other contender runs in this environment."""
 LIBRARIES = {**PEERS, "product": "plain", "product_fresh": "plain", "plain": "plain", "pellucid": "pellucid"}
 
