@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +63,6 @@ def test_x_floor_is_the_median_of_the_ratios_within_a_turn(loaded):
     step, _ = loaded
     seconds, floors = [4.0, 9.0, 40.0], [1.0, 3.0, 20.0]
     assert step.x_floor(seconds, floors) == 3.0
-    assert step.x_floor(seconds, floors) != statistics.median(seconds) / statistics.median(floors) + 1
     assert step.x_floor([2.0, 9.0, 4.0], [1.0, 1.0, 4.0]) == 2.0  # 2, 9, 1; the ratio of medians would be 4
 
 
@@ -92,7 +90,7 @@ def test_a_missing_peer_is_skipped_and_the_rest_measured(loaded, tmp_path, monke
 def test_a_contender_that_fails_says_what_it_failed_at(loaded):
     _, client = loaded
     task = {"architecture": "topk", "latents": 8, "tokens": 16, "width": 4, "k": 9}
-    with pytest.raises(client.Missing, match="pellucid: failed at 'prepare': .*k = 9"):
+    with pytest.raises(client.Missing, match=r"pellucid: failed at 'prepare': .*k = 9"):
         client.Worker("pellucid", 1, task)
 
 
