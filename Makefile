@@ -9,7 +9,7 @@ DEMO ?= runs/demo
 # small tensors lose time on many threads
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: install demo test lint claims evidence
+.PHONY: install demo test lint claims evidence peers
 
 install: $(STAMP)
 
@@ -39,3 +39,6 @@ claims: install
 evidence: install
 	$(BIN)/pellucid get smollm2
 	$(BIN)/python -m pytest -q -m evidence $(PYTEST)
+
+peers:
+	$(PYTHON) benchmarks/peers/install.py
