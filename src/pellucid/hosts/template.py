@@ -79,6 +79,8 @@ def find_template(host: Host, site: Site, one: Any, two: Any) -> PrefixTemplate:
         needed = call in first.plan.needed
         pairs = zip(leaves(first.outputs[call]), leaves(second.outputs[call]), strict=True)
         described[call] = list(_described(call, needed, pairs))
+    if (dtype := first.value.dtype).itemsize > 4:
+        raise SiteError(f"site '{site}' holds {dtype}, which a store of float32 cannot keep exactly. Leave the store out.")
     value = Leaf(VALUE, _layout(first.value, second.value, f"site '{site}'"), first.value)
     return PrefixTemplate(site, first, described, value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Site]) -> W
     return Wanted(own, read, spliced)
 
 
+@runtime_checkable
 class Passes(Protocol):
     """Gives each step its pass."""
 

@@ -186,7 +186,6 @@ class StoredPasses:
                 writer.close(finish=finish)
             except RunError as error:
                 problems.append(error)
-            self._disk -= writer.seconds
             self.timing.add("disk", writer.seconds)
         if problems:
             raise problems[0]
@@ -270,7 +269,6 @@ class StoredPasses:
         if rows is None or rows.ndim != 2 or rows.dtype != torch.float32:
             raise FileFormatError(f"{path} does not hold rows of float32. Delete it; it is written again.")
         if self._stream(site).what == ROWS and rows.shape[1] != width:
-            raise FileFormatError(
-                f"{path} holds rows of width {rows.shape[1]}, wanted {width}. Delete it; it is written again."
-            )
+            found = f"{path} holds rows of width {rows.shape[1]}"
+            raise FileFormatError(f"{found}, wanted {width}. Delete it; it is written again.")
         return rows

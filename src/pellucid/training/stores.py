@@ -39,7 +39,7 @@ class Stores:
             self.templates = find_templates(host, wanted.spliced, self._one, self._two)
         self.streams = self._streams(wanted)
         for stream in self.streams:
-            stream.look()
+            stream.look(forget_missing=not config.store.read_only)
         if config.store.read_only:
             self._refuse()
         self._probe()

@@ -179,7 +179,8 @@ class Trainer:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             learner.load_state(own, state["learners"][learner.name])
         self.step, self.seconds = state["step"], state["seconds"]
-        self.timing.load_state(state["timing"])
+        if "timing" in state:  # checkpoints of version 0.1 have none
+            self.timing.load_state(state["timing"])
         log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
         return state["metrics_offset"]
 

@@ -14,7 +14,7 @@ from pellucid.core.errors import DataError
 from pellucid.data.store.encoding import decode
 from pellucid.data.store.identity import Identity
 from pellucid.data.store.index import read_index
-from pellucid.data.store.shards import Piece, check_size, check_sum, map_shard
+from pellucid.data.store.shards import Piece, check_size, check_sum, map_shard, without_missing
 
 
 class ActivationStore:
@@ -25,8 +25,11 @@ class ActivationStore:
     first read; `verify` checks all of them.
     """
 
-    def __init__(self, folder: str | Path, wanted: Identity | None = None) -> None:
-        """Open a store; FileFormatError if it is damaged, ConfigError if it is not the one wanted."""
+    def __init__(self, folder: str | Path, wanted: Identity | None = None, *, forget_missing: bool = False) -> None:
+        """Open a store; FileFormatError if it is damaged, ConfigError if it is not the one wanted.
+
+        With `forget_missing` a store of which a file was deleted ends before that file, and the log says so.
+        """
         self.folder = Path(folder)
         self._wanted = wanted
         self._mapped: dict[int, Piece] = {}
@@ -35,6 +38,8 @@ class ActivationStore:
         self.seconds = 0.0
         """Time spent reading."""
         self.index = read_index(self.folder, wanted)
+        if forget_missing:
+            self.index = without_missing(self.folder, self.index)
         for entry in self.index.shards:
             check_size(self.folder, entry)
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pellucid.core import files
 from pellucid.core.errors import FileFormatError
+from pellucid.core.logging import log
 from pellucid.data.store.config import Dtype
 from pellucid.data.store.encoding import TYPES
-from pellucid.data.store.index import ShardEntry
+from pellucid.data.store.index import Index, ShardEntry
 
 AGAIN = "Delete that file and run a fit with this store: it is written again from there."
 
@@ -44,6 +45,15 @@ def write_shard(path: Path, pieces: list[Piece]) -> tuple[int, str]:
     with files.atomic_path(path) as inner:
         save_file(tensors, inner)
         return inner.stat().st_size, files.sha256_file(inner)
+
+
+def without_missing(folder: Path, index: Index) -> Index:
+    """Return the index without the first shard whose file is gone and all after it; the log names the file."""
+    gone = [number for number, entry in enumerate(index.shards) if not (folder / entry.file).exists()]
+    if not gone:
+        return index
+    log.warning("%s is gone; the store ends before it until it is written again", folder / index.shards[gone[0]].file)
+    return index.with_shards(index.shards[: gone[0]])
 
 
 def check_size(folder: Path, entry: ShardEntry) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from pellucid.core.errors import DataError, RunError
 from pellucid.core.locks import Lock
-from pellucid.core.logging import log
 from pellucid.data.store.encoding import Error, encode, measure, row_bytes
 from pellucid.data.store.identity import Identity
 from pellucid.data.store.index import INDEX, Index, ShardEntry, read_index, shard_name
@@ -57,8 +56,9 @@ class StoreWriter:
             if not (self.folder / INDEX).exists():
                 shape = {"width": width, "text_rows": text_rows, "row_dim": row_dim, "row_shape": row_shape}
                 Index(key=identity.key, identity=identity, provenance=provenance or {}, **shape).write(self.folder)
-            _forget_missing(self.folder, identity)
-            self.store = ActivationStore(self.folder, identity)
+            self.store = ActivationStore(self.folder, identity, forget_missing=True)
+            if self.store.index != read_index(self.folder, identity):
+                self.store.index.write(self.folder)
             self._check_shape(width, text_rows, row_dim, row_shape)
         except BaseException:
             self._lock.release()
@@ -173,12 +173,3 @@ def _sweep(folder: Path) -> None:
     for pattern in (".shard-*.*", f".{INDEX}.*", ".sample-*.*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path)
-
-
-def _forget_missing(folder: Path, identity: Identity) -> None:
-    """Drop the first shard whose file is gone and all after it, so that they are written again."""
-    index = read_index(folder, identity)
-    gone = [number for number, entry in enumerate(index.shards) if not (folder / entry.file).exists()]
-    if gone:
-        log.warning("%s is gone; the store is written again from there", folder / index.shards[gone[0]].file)
-        index.with_shards(index.shards[: gone[0]]).write(folder)
