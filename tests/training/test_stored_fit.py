@@ -257,7 +257,7 @@ def test_a_damaged_shard_is_named_and_written_again_once_deleted(stored, small, 
         stored("second", dictionaries=dictionaries)
     shard.unlink()
     with pytest.raises(FileFormatError, match=r"shard-000003\.safetensors is missing"):
-        stored("second", {"read_only": True}, dictionaries=dictionaries)
+        stored("third", {"read_only": True}, dictionaries=dictionaries)
     assert stored("second", dictionaries=dictionaries) == first
     assert _bytes(tmp_path / "store") == store
 
