@@ -63,4 +63,5 @@ def test_killed_around_every_name_it_gives_a_file(fork_server, small, tmp_path, 
             process = fork_server.fit(run, "again", config=config)
             assert process.wait() == 0, process.log
         _check(run, small, whole)
-    assert at - 1 == 2 + 3 * 2 + 3, "provenance and config; tensors, state and folder of two checkpoints and of the dictionary"
+    files = "provenance, config and timing; tensors, state and folder of two checkpoints and of the dictionary"
+    assert at - 1 == 3 + 3 * 2 + 3, files

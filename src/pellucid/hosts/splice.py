@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pellucid.core.errors import SiteError
 from pellucid.hosts.host import Head, Host
+from pellucid.hosts.replay import Prefix
 from pellucid.hosts.site import Site
 
 Replace = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]]
@@ -60,7 +61,7 @@ class SharedPass:
         wanted = list(dict.fromkeys([*with_rows, *([head.site] if head and features else [])]))
         with torch.no_grad():
             result = host.run(inputs, capture=wanted, prefixes=starts, stop=head is not None or not features)
-        self._prefixes = result.prefixes
+        self._prefixes: dict[Site, Prefix] = result.prefixes
         self._rows = {site: self._kept(result.values[site], site) for site in with_rows}
         self.features: Tensor | None = None
         if features:
@@ -74,6 +75,10 @@ class SharedPass:
     def rows(self, site: Site) -> Float[Tensor, "n d"]:
         """Return the original value of a site at the kept positions."""
         return self._rows[site]
+
+    def prefix(self, site: Site) -> Prefix:
+        """Return what a run that starts at this site starts from."""
+        return self._prefixes[site]
 
     def splice(self, site: Site, replace: Replace, capture: Sequence[Site] = ()) -> Spliced:
         """Run on from `site` with `replace(rows)` in the place of its kept rows.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pellucid.core.config import Config
 from pellucid.data import TextConfig
+from pellucid.data.store import StoreConfig
 from pellucid.dictionaries import AnyArchitecture, TopKConfig
 from pellucid.kernels.forms import FORMS, PLAIN
 from pellucid.training.objectives import AnyObjective, Local
@@ -74,6 +75,8 @@ class FitConfig(Config):
     """Type of the host's weights; dictionaries are float32."""
     kernels: str = Field("auto", pattern=f"^({'|'.join(['auto', PLAIN, *FORMS])})$")
     """Form of the dictionaries' sparse kernels: 'plain' is dense autograd; 'auto' takes the fastest, measured at the start."""
+    store: StoreConfig = StoreConfig()
+    """Where activations are kept, so that a second fit need not run the host."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured at the end."""
 
@@ -86,3 +89,20 @@ class FitConfig(Config):
         if bad:
             raise ValueError(f"names {bad} cannot be folder names")
         return value
+
+    @model_validator(mode="after")
+    def _storable(self) -> FitConfig:
+        store = self.store
+        spliced = [name for name, dictionary in self.dictionaries.items() if dictionary.objective.splices]
+        problems = []
+        if store.folder is None and (store.shuffle_rows or store.read_only):
+            problems.append("store.shuffle_rows and store.read_only need a store: set store.folder")
+        if store.shuffle_rows % self.batch_rows:
+            problems.append(f"store.shuffle_rows is {store.shuffle_rows}, wanted a multiple of batch_rows ({self.batch_rows})")
+        if spliced and store.shuffle_rows:
+            problems.append(f"dictionaries {spliced} are trained end to end, on whole rows: set store.shuffle_rows to 0")
+        if spliced and store.folder is not None and store.dtype != "float32":
+            problems.append(f"dictionaries {spliced} are trained end to end, from exact values: set store.dtype to float32")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pellucid.core import config as configs
 from pellucid.core import files
 from pellucid.core.config import Config
 from pellucid.core.errors import RunError
+from pellucid.core.locks import Lock
 
 CONFIG = "config.yaml"
 
@@ -20,19 +20,19 @@ CONFIG = "config.yaml"
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold the run folder; RunError if another process is writing to it."""
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another process is writing to {run}. Wait for it, or choose another folder (--out).") from None
+    lock = Lock(run)
+    if not lock.acquire():
+        raise RunError(f"another process is writing to {run}. Wait for it, or choose another folder (--out).")
+    try:
         _sweep(run)
         yield
+    finally:
+        lock.release()
 
 
 def _sweep(run: Path) -> None:
     """Remove what a killed fit left half-written: nobody else holds the folder, so nobody is writing these."""
-    for pattern in (".config.yaml.*", ".provenance.json.*", "checkpoint/.step-*.*", "dictionaries/.*.*"):
+    for pattern in (".config.yaml.*", ".provenance.json.*", ".timing.json.*", "checkpoint/.step-*.*", "dictionaries/.*.*"):
         for path in run.glob(pattern):
             shutil.rmtree(path)
 

@@ -16,8 +16,7 @@ from pellucid.core.logging import JsonLines, Ticker, log
 from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
-from pellucid.hosts import Head, Host, Site
-from pellucid.hosts.splice import SharedPass
+from pellucid.hosts import Host, Site
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory
 from pellucid.training.config import DictionaryConfig, FitConfig
@@ -25,6 +24,8 @@ from pellucid.training.interrupt import interruptible
 from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
 from pellucid.training.schedule import learning_rate
+from pellucid.training.stored import open_passes
+from pellucid.training.timing import Timing
 
 
 def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: DataSource | None = None) -> Path:
@@ -65,10 +66,11 @@ class Trainer:
         self.warmup = round(config.warmup * self.steps)
         self.step = 0
         self.seconds = 0.0
-        example = data.train_batch(0, 1).to(host.device)
-        self.learners = self._learners(example)
+        self.timing = Timing()
+        places = self._places()
+        self.passes = open_passes(config, host, data, places, self.timing)
+        self.learners = self._learners(places)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
-        self.head: Head | None = host.find_head(example.inputs) if self.spliced else None
 
     def train(self) -> None:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
@@ -89,6 +91,7 @@ class Trainer:
                         last_saved = time.monotonic()
                     if asked:
                         raise KeyboardInterrupt
+            self.passes.close(finished=True)
         except KeyboardInterrupt:
             where = checkpoint.latest(self.run / "checkpoint")
             after = f"from step {where[0]} of {self.steps}" if where else "from the beginning"
@@ -96,12 +99,13 @@ class Trainer:
             raise
         finally:
             metrics.close()
+            self.passes.close(finished=False)
+        files.write_json(self.run / "timing.json", self.timing.announce())
         self._finish()
 
     def _one_step(self, metrics: JsonLines) -> str:
         started = time.monotonic()
-        batch = self.data.train_batch(self.step, self.config.batch_rows).to(self.host.device)
-        shared = self._shared(batch)
+        shared = self.passes.at(self.step)
         teacher = None
         if self.spliced:
             assert shared.features is not None
@@ -112,7 +116,8 @@ class Trainer:
             begun = time.monotonic()
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
-            lines.append((learner, learner.update(shared, teacher, rate, self.step)))
+            with self.timing.during("dictionary"):
+                lines.append((learner, learner.update(shared, teacher, rate, self.step)))
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.step += 1
         self.seconds += time.monotonic() - started
@@ -122,21 +127,8 @@ class Trainer:
                 metrics.write(step=self.step, tokens=seen, dictionary=learner.name, **line)
         return f"loss {lines[0][1]['loss']:.4g}"
 
-    def _shared(self, batch: Batch) -> SharedPass:
-        later = [site for learner in self.learners for site in learner.downstream]
-        local = [learner.site for learner in self.learners if not learner.objective.splices]
-        return SharedPass(
-            self.host,
-            batch.inputs,
-            batch.keep,
-            splice=[learner.site for learner in self.spliced],
-            capture=[*local, *later],
-            head=self.head,
-            features=bool(self.spliced),
-        )
-
-    def _learners(self, example: Batch) -> list[Learner]:
-        """Make every learner; all that is wrong with the dictionaries' configs is said at once."""
+    def _places(self) -> dict[str, Site]:
+        """Return each dictionary's site; all that is wrong with the dictionaries' configs is said at once."""
         problems, places = [], {}
         for name, config in self.config.dictionaries.items():
             try:
@@ -145,10 +137,12 @@ class Trainer:
             except ValueError as error:
                 problems.append(f"dictionary '{name}': {error}")
         raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
-        sites = list(dict.fromkeys(places.values()))
-        self.host.prepare(example.inputs, sites)
-        samples = self._samples(sites)
+        return places
+
+    def _learners(self, places: dict[str, Site]) -> list[Learner]:
+        samples = self.passes.samples(list(dict.fromkeys(places.values())))
         configs = self.config.dictionaries
+        example = self.data.train_batch(0, 1).to(self.host.device)
         return [self._learner(name, config, samples[places[name]], example) for name, config in configs.items()]
 
     def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
@@ -163,20 +157,13 @@ class Trainer:
         dictionary = _rebuilt(dictionary, config, name)
         return Learner(name, config, self.config, self.host, dictionary.train(), warm)
 
-    def _samples(self, sites: list[Site]) -> dict[Site, torch.Tensor]:
-        """Return activations of the first rows at each site, for the starting biases."""
-        rows = min(self.config.sample_rows, self.data.n_train)
-        batch = self.data.train_batch(0, rows).to(self.host.device)
-        shared = SharedPass(self.host, batch.inputs, batch.keep, capture=sites, features=False)
-        return {site: shared.rows(site).float().cpu() for site in sites}
-
     def _save(self, metrics: JsonLines) -> None:
         tensors: dict[str, torch.Tensor] = {}
         plain: dict[str, Any] = {}
         for learner in self.learners:
             found, plain[learner.name] = learner.state()
             tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
-        state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds}
+        state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds, "timing": self.timing.state()}
         checkpoint.save(self.run / "checkpoint", self.step, tensors, state)
 
     def _resume(self) -> int:
@@ -193,6 +180,8 @@ class Trainer:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             learner.load_state(own, state["learners"][learner.name])
         self.step, self.seconds = state["step"], state["seconds"]
+        if "timing" in state:  # checkpoints of version 0.1 have none
+            self.timing.load_state(state["timing"])
         log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
         return state["metrics_offset"]
 

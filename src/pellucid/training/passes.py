@@ -1,0 +1,98 @@
+"""Where the learners' activations come from: the host, or a store that the host fills once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from pellucid.data import Batch, DataSource
+from pellucid.hosts import Head, Host, Site
+from pellucid.hosts.splice import SharedPass
+from pellucid.training.config import FitConfig
+from pellucid.training.timing import Timing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the dictionaries of a fit want of a pass."""
+
+    own: tuple[Site, ...]
+    """Sites of dictionaries."""
+    local: tuple[Site, ...]
+    """Sites whose rows are read only, those of later blocks among them."""
+    spliced: tuple[Site, ...]
+    """Sites that runs are started from."""
+
+
+def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Site]) -> Wanted:
+    """Return what the config's dictionaries, at these sites, want."""
+    starts = [site for name, site in places.items() if config.dictionaries[name].objective.splices]
+    later = [s for name, site in places.items() for s in config.dictionaries[name].objective.downstream(host, site)]
+    local = [site for name, site in places.items() if not config.dictionaries[name].objective.splices]
+    own, read, spliced = (tuple(dict.fromkeys(sites)) for sites in (places.values(), [*local, *later], starts))
+    return Wanted(own, read, spliced)
+
+
+@runtime_checkable
+class Passes(Protocol):
+    """Gives each step its pass."""
+
+    def samples(self, sites: list[Site]) -> dict[Site, Tensor]:
+        """Return activations [n, d] of the first rows at each site, for the starting biases."""
+
+    def at(self, step: int) -> SharedPass:
+        """Return the pass of a step."""
+
+    def close(self, *, finished: bool) -> None:
+        """Let go of what is held; `finished` if training came to its end."""
+
+
+class HostPasses:
+    """Runs the host at every step."""
+
+    def __init__(self, config: FitConfig, host: Host, data: DataSource, wanted: Wanted, timing: Timing) -> None:
+        self.config, self.host, self.data, self.wanted, self.timing = config, host, data, wanted, timing
+        example = data.train_batch(0, 1).to(host.device)
+        host.prepare(example.inputs, wanted.own)
+        self.head: Head | None = host.find_head(example.inputs) if wanted.spliced else None
+
+    def samples(self, sites: list[Site]) -> dict[Site, Tensor]:
+        """Return activations [n, d] of the first rows at each site."""
+        return host_samples(self.config, self.host, self.data, sites)
+
+    def at(self, step: int) -> SharedPass:
+        """Run the host on the batch of a step, as far as needed."""
+        batch = self.data.train_batch(step, self.config.batch_rows).to(self.host.device)
+        with self.timing.during("host"):
+            return run_host(self.host, batch, self.wanted, self.head)
+
+    def close(self, *, finished: bool) -> None:
+        """Nothing is held."""
+
+
+def run_host(host: Host, batch: Batch, wanted: Wanted, head: Head | None) -> SharedPass:
+    """Run the host on a batch, as far as needed."""
+    return SharedPass(
+        host,
+        batch.inputs,
+        batch.keep,
+        splice=wanted.spliced,
+        capture=wanted.local,
+        head=head,
+        features=bool(wanted.spliced),
+    )
+
+
+def host_samples(config: FitConfig, host: Host, data: DataSource, sites: list[Site]) -> dict[Site, Tensor]:
+    """Run the host on the first rows; return activations [n, d] at each site, float32."""
+    batch = data.train_batch(0, sample_size(config, data)).to(host.device)
+    shared = SharedPass(host, batch.inputs, batch.keep, capture=sites, features=False)
+    return {site: shared.rows(site).float().cpu() for site in sites}
+
+
+def sample_size(config: FitConfig, data: DataSource) -> int:
+    """Return how many rows set the starting biases."""
+    return min(config.sample_rows, data.n_train)
