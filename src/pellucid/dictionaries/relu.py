@@ -41,6 +41,7 @@ class ReluDictionary(Dictionary):
 
     kind = "relu"
     Config = ReluConfig
+    parallel = ("data", "latents", "sites")
     config: ReluConfig
 
     def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:

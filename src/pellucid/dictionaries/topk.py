@@ -55,6 +55,7 @@ class TopKDictionary(Dictionary):
 
     kind = "topk"
     Config = TopKConfig
+    parallel = ("data", "latents", "sites")
     config: TopKConfig
 
     def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
@@ -98,7 +99,7 @@ class TopKDictionary(Dictionary):
         pre = linear(x - self.decoder_bias.detach(), self.encoder[rows], self.encoder_bias[rows])
         indices, values = keep_largest(pre, aux_k)
         error = (weighted_rows(self.decoder[rows], indices, values) - residual).square().sum(dim=-1).mean()
-        variance = (residual - residual.mean(dim=0)).square().sum(dim=-1).mean()
+        variance = self.batch_mean((residual - self.batch_mean(residual)).square().sum(dim=-1))
         # Dividing by 1 where the variance is 0 or NaN keeps the gradient of the other branch finite.
         defined = variance > 0
         ratio = torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from pellucid.core.config import Config
@@ -71,6 +73,10 @@ class FitConfig(Config):
     """Device of host and dictionaries."""
     dtype: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     """Type of the host's weights; dictionaries are float32."""
+    parallel: Literal["data", "latents", "sites"] = "data"
+    """What ranks started by torchrun share out: each batch's rows, each dictionary's latents, or the dictionaries."""
+    rank_timeout: float = Field(600.0, gt=0)
+    """Seconds without an answer after which a rank counts as lost; longer than the slowest update or checkpoint."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured at the end."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pellucid.core import files
 from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.errors import ConfigError, FileFormatError, raise_all
-from pellucid.core.logging import JsonLines, Ticker, log
+from pellucid.core.files import sha256_tensors
+from pellucid.core.logging import JsonLines, log
 from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
@@ -21,6 +22,7 @@ from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory
 from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training.distributed import Alone, Silent, joined, local_device
 from pellucid.training.interrupt import interruptible
 from pellucid.training.learner import Learner, check_width
 from pellucid.training.schedule import learning_rate
@@ -31,22 +33,33 @@ def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: D
 
     `host` and `data` default to the ones the config names. A folder that holds an unfinished fit of the same config is
     resumed, and ends with the same bytes as one that was never interrupted. Ctrl-C writes a checkpoint first.
-    Raises ConfigError, SiteError, DataError, RunError or NumericsError before or instead of a wrong number.
+    Started by torchrun, the ranks share out the work as `parallel` says, and rank 0 writes the folder.
+    Raises ConfigError, SiteError, DataError, RunError, RankError or NumericsError before or instead of a wrong number.
     """
     run = Path(out)
     keep_freed_memory()
-    with folder.locked(run):
-        folder.check(run, config)
-        if is_finished(run, config):
-            log.info("%s is finished; nothing to train", run)
+    with joined(config) as group, group.locked(folder.locked(run)):
+        if group.on_first(lambda: _is_done(run, config)):
             return run
-        host = host or Host.load(config.host, device=config.device, dtype=config.dtype)
+        host = host or Host.load(config.host, device=local_device(config.device), dtype=config.dtype)
         data = data or load_text(config.data, host.tokenizer)
+        group.agree("host and data", partial(_facts, host, data))
         with host.held():
-            trainer = Trainer(config, run, host, data)
-            folder.claim(run, config)
-            trainer.train()
+            Trainer(config, run, host, data, group).train()
     return run
+
+
+def _is_done(run: Path, config: FitConfig) -> bool:
+    folder.check(run, config)
+    done = is_finished(run, config)
+    if done:
+        log.info("%s is finished; nothing to train", run)
+    return done
+
+
+def _facts(host: Host, data: DataSource) -> dict[str, str]:
+    """Return what ranks compare before the first step: sha256 of all weights of the host, and of the data."""
+    return {"host": sha256_tensors(dict(host.module.state_dict())), "data": data.digest()}
 
 
 def is_finished(run: Path, config: FitConfig) -> bool:
@@ -57,8 +70,9 @@ def is_finished(run: Path, config: FitConfig) -> bool:
 class Trainer:
     """A fit in progress."""
 
-    def __init__(self, config: FitConfig, run: Path, host: Host, data: DataSource) -> None:
+    def __init__(self, config: FitConfig, run: Path, host: Host, data: DataSource, group: Alone | None = None) -> None:
         self.config, self.run, self.host, self.data = config, run, host, data
+        self.group = group or Alone()
         per_step = config.batch_rows * data.positions_per_row
         self.steps = math.ceil(config.tokens / per_step)
         self.warmup = round(config.warmup * self.steps)
@@ -73,20 +87,24 @@ class Trainer:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
         offset = self._resume()
         memory.announce(self.host, self.learners, self.config.batch_rows * self.data.positions_per_row)
-        self._write_provenance()
-        metrics = JsonLines(self.run / "metrics.jsonl", offset)
+        if self.group.writes:
+            folder.claim(self.run, self.config)
+            self._write_provenance()
+        metrics = self.group.lines(self.run / "metrics.jsonl", offset)
         tokens = self.config.batch_rows * self.data.positions_per_row
         last_saved = time.monotonic()
         title = f"training {len(self.learners)} dictionaries"
         try:
-            with interruptible() as asked, Ticker(title, (self.steps - self.step) * tokens) as ticker:
+            with interruptible() as asked, self.group.ticker(title, (self.steps - self.step) * tokens) as ticker:
                 while self.step < self.steps:
+                    self.group.begin(self.step)
                     ticker.advance(tokens, self._one_step(metrics))
                     due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
-                    if asked or (due and self.step < self.steps):
+                    stop, due = self.group.stop_or_save(bool(asked), due)
+                    if stop or (due and self.step < self.steps):
                         self._save(metrics)
                         last_saved = time.monotonic()
-                    if asked:
+                    if stop:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
             where = checkpoint.latest(self.run / "checkpoint")
@@ -97,9 +115,9 @@ class Trainer:
             metrics.close()
         self._finish()
 
-    def _one_step(self, metrics: JsonLines) -> str:
+    def _one_step(self, metrics: JsonLines | Silent) -> str:
         started = time.monotonic()
-        batch = self.data.train_batch(self.step, self.config.batch_rows).to(self.host.device)
+        batch = self.group.batch(self.data, self.step, self.config.batch_rows).to(self.host.device)
         shared = self._shared(batch)
         teacher = None
         if self.spliced:
@@ -111,15 +129,15 @@ class Trainer:
             begun = time.monotonic()
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
-            lines.append((learner, learner.update(shared, teacher, rate, self.step)))
+            lines.append({"dictionary": learner.name, **learner.update(shared, teacher, rate, self.step)})
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.step += 1
         self.seconds += time.monotonic() - started
         if self.step % self.config.log_every == 0 or self.step == self.steps:
             seen = self.step * self.config.batch_rows * self.data.positions_per_row
-            for learner, line in lines:
-                metrics.write(step=self.step, tokens=seen, dictionary=learner.name, **line)
-        return f"loss {lines[0][1]['loss']:.4g}"
+            for line in self.group.gather_lines(lines):
+                metrics.write(step=self.step, tokens=seen, **line)
+        return f"loss {lines[0]['loss']:.4g}"
 
     def _shared(self, batch: Batch) -> SharedPass:
         later = [site for learner in self.learners for site in learner.downstream]
@@ -136,7 +154,8 @@ class Trainer:
 
     def _learners(self, example: Batch) -> list[Learner]:
         """Make every learner; all that is wrong with the dictionaries' configs is said at once."""
-        problems, places = [], {}
+        problems: list[str] = []
+        places: dict[str, Site] = {}
         for name, config in self.config.dictionaries.items():
             try:
                 places[name] = self.host.site(config.site)
@@ -144,23 +163,24 @@ class Trainer:
             except ValueError as error:
                 problems.append(f"dictionary '{name}': {error}")
         raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
-        sites = list(dict.fromkeys(places.values()))
+        names = self.group.names(self.config)
+        sites = list(dict.fromkeys(places[name] for name in names))
         self.host.prepare(example.inputs, sites)
         samples = self._samples(sites)
         configs = self.config.dictionaries
-        return [self._learner(name, config, samples[places[name]], example) for name, config in configs.items()]
+        return [self._learner(name, configs[name], samples[places[name]], example) for name in names]
 
     def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
         if config.init_from is None:
             generator = torch.Generator().manual_seed(config.seed)
             dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample)
-            return Learner(name, config, self.config, self.host, dictionary)
+            return Learner(name, config, self.config, self.host, dictionary, group=self.group)
         dictionary, header = load_dictionary(config.init_from)
         site = self.host.site(config.site)
         check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
         warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
         dictionary = _rebuilt(dictionary, config, name)
-        return Learner(name, config, self.config, self.host, dictionary, warm)
+        return Learner(name, config, self.config, self.host, dictionary, warm, self.group)
 
     def _samples(self, sites: list[Site]) -> dict[Site, torch.Tensor]:
         """Return activations of the first rows at each site, for the starting biases."""
@@ -169,55 +189,55 @@ class Trainer:
         shared = SharedPass(self.host, batch.inputs, batch.keep, capture=sites, features=False)
         return {site: shared.rows(site).float().cpu() for site in sites}
 
-    def _save(self, metrics: JsonLines) -> None:
-        tensors: dict[str, torch.Tensor] = {}
-        plain: dict[str, Any] = {}
-        for learner in self.learners:
-            found, plain[learner.name] = learner.state()
-            tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
+    def _save(self, metrics: JsonLines | Silent) -> None:
+        found = self.group.gather(self.learners)
+        if found is None:
+            return
+        tensors, plain = found
         state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds}
         checkpoint.save(self.run / "checkpoint", self.step, tensors, state)
 
     def _resume(self) -> int:
         """Load the newest checkpoint, if any; return how long metrics.jsonl was then."""
-        found = checkpoint.load(self.run / "checkpoint")
+        found = self.group.spread(lambda: checkpoint.load(self.run / "checkpoint"))
         if found is None:
             return 0
         tensors, state = found
-        if set(state["learners"]) != {learner.name for learner in self.learners}:
+        if set(state["learners"]) != set(self.config.dictionaries):
             held = sorted(state["learners"])
             raise FileFormatError(f"the checkpoint in {self.run} holds dictionaries {held}, not those of its config")
-        for learner in self.learners:
-            prefix = f"{learner.name}/"
-            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            learner.load_state(own, state["learners"][learner.name])
+        self.group.restore(self.learners, (tensors, state["learners"]))
         self.step, self.seconds = state["step"], state["seconds"]
         log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
         return state["metrics_offset"]
 
     def _write_provenance(self) -> None:
-        hosts = {str(learner.site): self.host.weights_digest(learner.site) for learner in self.learners}
-        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe(), **environment()}
+        sites = {config.site: self.host.site(config.site) for config in self.config.dictionaries.values()}
+        hosts = {str(site): self.host.weights_digest(site) for site in sites.values()}
+        ranks = {"ranks": self.group.size, "parallel": self.group.mode}
+        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe(), **ranks, **environment()}
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
         tokens = self.steps * self.config.batch_rows * self.data.positions_per_row
-        for learner in self.learners:
+        for trained in self.group.trained(self.learners):
+            config = self.config.dictionaries[trained.name]
+            site = self.host.site(config.site)
             header = {
-                "name": learner.name,
-                "site": str(learner.site),
-                "objective": learner.objective.model_dump(mode="json"),
-                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(learner.site)},
+                "name": trained.name,
+                "site": str(site),
+                "objective": config.objective.model_dump(mode="json"),
+                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(site)},
                 "tokens": tokens,
                 "provenance": {
-                    "warm_start_tokens": learner.warm_start_tokens,
-                    "init_from": learner.config.init_from,
+                    "warm_start_tokens": trained.warm_start_tokens,
+                    "init_from": config.init_from,
                     "data_sha256": self.data.digest(),
-                    "seed": learner.config.seed,
-                    "seconds": round(learner.seconds, 3),
+                    "seed": config.seed,
+                    "seconds": round(trained.seconds, 3),
                 },
             }
-            save_dictionary(self.run / "dictionaries" / learner.name, learner.dictionary, header)
+            save_dictionary(self.run / "dictionaries" / trained.name, trained.dictionary, header)
 
 
 def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dictionary:
