@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,12 @@ def fit(order: dict[str, Any]) -> int:
     """Run one fit; 0 when finished, 130 after Ctrl-C, 1 after an error, which is in the log."""
     os.environ.update(order.get("env", {}))
     data = small.DATA[order.get("data", "tokens")]()
+    if "signal_before" in order:
+        os.kill(os.getpid(), order["signal_before"])
     if "signal_at" in order:
-        _signal(data, *order["signal_at"])
+        _at(data, order["signal_at"][0], lambda: os.kill(os.getpid(), order["signal_at"][1]))
+    if "sleep_at" in order:
+        _at(data, order["sleep_at"][0], lambda: time.sleep(order["sleep_at"][1]))
     if "pause_at" in order:
         _pause(data, order["pause_at"], Path(order["marker"]))
     if "die_at" in order:
@@ -44,13 +49,13 @@ def fit(order: dict[str, Any]) -> int:
     return 0
 
 
-def _signal(data: Any, step: int, number: int) -> None:
-    """Send this process a signal when `step` begins."""
+def _at(data: Any, step: int, action: Callable[[], None]) -> None:
+    """Do something when `step` begins."""
     plain = data.train_indices
 
     def train_indices(at: int, size: int) -> Any:
-        if at == step:
-            os.kill(os.getpid(), number)
+        if at == step and size == small.ROWS:
+            action()
         return plain(at, size)
 
     data.train_indices = train_indices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -82,8 +83,22 @@ def vectors() -> TensorData:
     return TensorData(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), held_out=0.1)
 
 
+class Spoilt(TensorData):
+    """Vectors of which the last row of batch 3 turns out not to be numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), held_out=0.1)
+
+    def train_rows(self, indices: torch.Tensor) -> Batch:
+        batch = super().train_rows(indices)
+        batch.inputs[indices == self.train_indices(3, ROWS)[-1]] = math.nan
+        return batch
+
+
+VECTORS = {"site": "hidden", "architecture": {"kind": "topk", "n_latents": 50, "k": 4}}
+"""A dictionary for the MLP."""
 HOSTS = {"llama": host, "other llama": lambda: host(seed=1), "mlp": mlp}
-DATA: dict[str, Any] = {"tokens": Tokens, "other tokens": lambda: Tokens(seed=1), "ragged": Ragged, "vectors": vectors}
+DATA: dict[str, Any] = {"tokens": Tokens, "other tokens": lambda: Tokens(seed=1), "ragged": Ragged, "vectors": vectors, "spoilt": Spoilt}
 
 
 def dictionaries() -> dict[str, Any]:
