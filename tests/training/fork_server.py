@@ -40,7 +40,9 @@ def fit(order: dict[str, Any]) -> int:
     if "die_at" in order:
         _die(order["die_at"], before=order["before"])
     try:
-        pellucid.training.fit(small.config(**order["config"]), order["out"], host=small.HOSTS[order.get("host", "llama")](), data=data)
+        pellucid.training.fit(
+            small.config(**order["config"]), order["out"], host=small.HOSTS[order.get("host", "llama")](), data=data
+        )
     except KeyboardInterrupt:
         return 130
     except Exception:

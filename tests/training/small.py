@@ -98,7 +98,13 @@ class Spoilt(TensorData):
 VECTORS = {"site": "hidden", "architecture": {"kind": "topk", "n_latents": 50, "k": 4}}
 """A dictionary for the MLP."""
 HOSTS = {"llama": host, "other llama": lambda: host(seed=1), "mlp": mlp}
-DATA: dict[str, Any] = {"tokens": Tokens, "other tokens": lambda: Tokens(seed=1), "ragged": Ragged, "vectors": vectors, "spoilt": Spoilt}
+DATA: dict[str, Any] = {
+    "tokens": Tokens,
+    "other tokens": lambda: Tokens(seed=1),
+    "ragged": Ragged,
+    "vectors": vectors,
+    "spoilt": Spoilt,
+}
 
 
 def dictionaries() -> dict[str, Any]:

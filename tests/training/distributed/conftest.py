@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,58 +20,79 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-@pytest.fixture
-def start(fork_server, tmp_path):
-    """start(name, size, each={rank: order}, **config) -> the processes of a fit; `size` 1 is a process by itself."""
-    started = []
+class Starter:
+    """Starts the processes of fits into folders of `where`."""
 
-    def run(name: str, size: int, log: str = "", each: dict[int, dict[str, Any]] | None = None, **config: Any) -> list[Any]:
+    def __init__(self, fork_server: Any, where: Path) -> None:
+        self.fork_server, self.where, self.started = fork_server, where, []
+
+    def __call__(self, name: str, size: int, log: str = "", each: dict[int, Any] | None = None, **config: Any) -> list[Any]:
+        """Start a fit over `size` processes; `each` adds to the order of single ranks, `host` and `data` to that of all."""
         env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
         order = {key: config.pop(key) for key in ("host", "data") if key in config}
         for rank in range(size):
             own = {**order, **(each or {}).get(rank, {})}
             changed = {**config, **own.pop("config", {})}
             ranked = {"env": {**env, "RANK": str(rank)}} if size > 1 else {}
-            started.append(fork_server.fit(tmp_path / name, f"{log}{rank}", config=changed, **own, **ranked))
-        return started[-size:]
+            self.started.append(self.fork_server.fit(self.where / name, f"{log}{rank}", config=changed, **own, **ranked))
+        return self.started[-size:]
 
-    yield run
-    for process in started:
-        if process.status is None:
-            process.kill()
+    def whole(self, name: str, size: int, **config: Any) -> Path:
+        """Return the run folder of a fit that came to its end on every rank."""
+        for process in self(name, size, **config):
+            assert process.wait() == 0, process.log
+        return self.where / name
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.started:
+            if process.status is None:
+                process.kill()
 
 
 @pytest.fixture
-def fitted_over(start, tmp_path):
-    """fitted_over(name, size, **config) -> run folder of a fit that came to its end."""
-
-    def run(name: str, size: int, **config: Any) -> Path:
-        for process in start(name, size, **config):
-            assert process.wait() == 0, process.log
-        return tmp_path / name
-
-    return run
+def start(fork_server, tmp_path) -> Iterator[Starter]:
+    """Starts fits of this test."""
+    starter = Starter(fork_server, tmp_path)
+    yield starter
+    starter.close()
 
 
-def tensors(run: Path) -> dict[str, Tensor]:
-    """Return every weight of a run."""
+@pytest.fixture(scope="session")
+def alone(fork_server, tmp_path_factory) -> Iterator[Any]:
+    """alone(**config) -> run folder of one process; the same fit is run once for all tests."""
+    starter, found = Starter(fork_server, tmp_path_factory.mktemp("alone")), {}
+
+    def run(**config: Any) -> Path:
+        key = json.dumps(config, sort_keys=True)
+        if key not in found:
+            found[key] = starter.whole(str(len(found)), 1, **config)
+        return found[key]
+
+    yield run
+    starter.close()
+
+
+def _tensors(run: Path) -> dict[str, Tensor]:
     files = sorted(run.glob("dictionaries/*/weights.safetensors"))
     return {f"{path.parent.name}/{key}": value for path in files for key, value in load_file(path).items()}
 
 
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl."""
+def _metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def largest_difference(one: Path, other: Path) -> dict[str, float]:
-    """Return the largest difference of any weight, and of any metric relative to 1 or its size."""
-    mine, theirs = tensors(one), tensors(other)
-    assert mine.keys() == theirs.keys() and mine
-    lines = list(zip(metrics(one), metrics(other), strict=True))
-    assert all(a.keys() == b.keys() and a["dictionary"] == b["dictionary"] and a["step"] == b["step"] for a, b in lines)
-    numbers = [(a[key], b[key]) for a, b in lines for key in a if isinstance(a[key], (int, float))]
-    return {
-        "weights": max(float((mine[key] - theirs[key]).abs().max()) for key in mine),
-        "metrics": max(abs(a - b) / max(1.0, abs(a)) for a, b in numbers),
-    }
+@pytest.fixture
+def gap() -> Any:
+    """gap(run, other) -> largest difference of any weight or metric; a metric above 1 counts relative to its size."""
+
+    def largest(one: Path, other: Path) -> float:
+        mine, theirs = _tensors(one), _tensors(other)
+        assert mine.keys() == theirs.keys() and mine
+        lines = list(zip(_metrics(one), _metrics(other), strict=True))
+        assert all(a.keys() == b.keys() and a["dictionary"] == b["dictionary"] and a["step"] == b["step"] for a, b in lines)
+        numbers = [(a[key], b[key]) for a, b in lines for key in a if isinstance(a[key], (int, float))]
+        weights = max(float((mine[key] - theirs[key]).abs().max()) for key in mine)
+        return max(weights, max(abs(a - b) / max(1.0, abs(a)) for a, b in numbers))
+
+    return largest

@@ -56,8 +56,13 @@ class LatentRanks(Ranks):
         whole = self.wire.sum(torch.tensor([l0, dead * share], dtype=torch.float64)).tolist()
         return {"l0": whole[0], "dead": whole[1]}
 
+    def on_all(self, dictionary: Dictionary) -> dict[str, Tensor]:
+        """Return the parameters without a row per latent."""
+        return {name: value for name, value in dictionary.named_parameters() if name not in SPLIT}
+
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners, latents of all ranks put together, on the rank that writes; None elsewhere."""
+        self.check_same(learners)
         tensors: dict[str, Tensor] = {}
         plain: dict[str, Any] = {}
         for learner in learners:

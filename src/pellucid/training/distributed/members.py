@@ -107,7 +107,9 @@ class Members:
     def _lost(self, ranks: list[int], beats: list[dict[str, int]]) -> str:
         named = " and ".join(f"rank {rank}" for rank in ranks)
         step = min(beats[rank]["step"] for rank in ranks)
-        return f"{named} of {self.size} no longer answers: killed, suspended or cut off, last heard from in step {step}. {_NEXT}"
+        return (
+            f"{named} of {self.size} no longer answers: killed, suspended or cut off, last heard from in step {step}. {_NEXT}"
+        )
 
     def _told(self) -> str | None:
         """What a rank that failed left behind for the others."""

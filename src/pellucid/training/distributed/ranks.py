@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import ConfigError, raise_all
+from pellucid.core.errors import ConfigError, RankError, raise_all
+from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import JsonLines, Ticker
-from pellucid.dictionaries import ARCHITECTURES
+from pellucid.dictionaries import ARCHITECTURES, Dictionary
 from pellucid.dictionaries.registry import empty_dictionary
 from pellucid.training.distributed.alone import Alone, Silent, State, Trained
 from pellucid.training.distributed.members import Members, agree
@@ -79,7 +80,23 @@ class Ranks(Alone):
 
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
+        self.check_same(learners)
         return super().gather(learners) if self.writes else None
+
+    def check_same(self, learners: Sequence[Learner]) -> None:
+        """Raise RankError if weights that every rank holds are not the same bits everywhere."""
+        held = {learner.name: self.on_all(learner.dictionary) for learner in learners}
+        found = self.wire.gather_json({name: sha256_tensors(tensors) for name, tensors in held.items()})
+        differing = [name for name in held if len({digests[name] for digests in found}) > 1]
+        if differing:
+            raise RankError(
+                f"the weights of {differing} are no longer the same on the {self.size} ranks. Are their machines of one kind, "
+                f"with the same versions? The last checkpoint is from before."
+            )
+
+    def on_all(self, dictionary: Dictionary) -> dict[str, Tensor]:
+        """Return the parameters that every rank holds a copy of."""
+        return dict(dictionary.named_parameters())
 
     def spread(self, load: Callable[[], State | None]) -> State | None:
         """Return on every rank what `load` reads on rank 0: files need not be in reach of the others."""
