@@ -23,6 +23,7 @@ from pellucid.training.distributed.latents import LatentRanks
 from pellucid.training.distributed.members import Members, agree
 from pellucid.training.distributed.ranks import Ranks
 from pellucid.training.distributed.sites import SiteRanks
+from pellucid.training.distributed.terminated import terminated
 from pellucid.training.distributed.wire import Wire
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def joined(config: FitConfig) -> Iterator[Alone]:
             log.setLevel(max(level, logging.WARNING))
         log.info("%d ranks share out %s", size, config.parallel)
         _joined.append(kind(members, wire, config))
-        yield _joined[-1]
-        members.leave()
+        with terminated(members):
+            yield _joined[-1]
+            members.leave()
     except BaseException as error:
         members.failed(error)
         raise

@@ -32,7 +32,7 @@ class Members:
         self.step, self.calls = 0, 0
         self.period = min(1.0, timeout / 5)
         self._answered = time.monotonic()
-        self._lost_store = False
+        self.diagnosing = self._lost_store = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, args=(beats,), daemon=True)
         self._thread.start()
@@ -79,6 +79,7 @@ class Members:
 
     def diagnose(self, cause: BaseException) -> RankError:
         """Return the error that names the rank to blame for a collective call that failed."""
+        self.diagnosing = True
         try:
             blame = self._with_store(self._blame)
         except RankError as error:
