@@ -3,12 +3,16 @@
     python benchmarks/scale_model.py [--json] [--steps 8] [--cases 4096x64x2048 ...]     predicted and measured, side by side
     python benchmarks/scale_model.py --plan [--json]                                     16 M latents on 64 GPUs (docs/scale.md)
 
-A case is LATENTSxWIDTHxTOKENS of a TopK dictionary (k = 16, local objective, stored activations). Predicted and measured:
+A case is LATENTSxWIDTHxTOKENS of a TopK dictionary (k = 16, local objective, activations at hand). Predicted and measured:
   payload   bytes given to collective calls by a rank in a step
   wire      bytes that cross the loopback device in a step, all ranks together (others' loopback traffic counts too)
-  memory    growth of a rank's peak resident memory over that of a fit of one latent-sized step
-  seconds   a step: the same step by itself at the rank's shapes in both processes at once, plus latency and bytes of its
-            calls at what two sizes of plain sums took
+  state     bytes of a rank's weights, gradients and Adam moments
+  peak      growth of a rank's peak resident memory; predicted from a process by itself at the rank's shapes, plus the
+            candidates of all ranks
+  seconds   a step; predicted from processes by themselves at the rank's shapes, as many at once, plus latency and bytes of
+            the rank's calls at what two sizes of plain sums took
+`live codes` is the peak by itself, less state and activations, in [tokens, latents] tensors of floats: what the plan takes
+for the step as it is built.
 """
 
 from __future__ import annotations
@@ -21,120 +25,14 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-FLOAT, LONG = 4, 8
-"""Bytes of a float32; of an int64 or float64."""
+from scale_formulas import FLOAT, Shape, calls, candidates, memory, plan, wire_bytes
+
 K = 16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One TopK dictionary and how ranks share it."""
-
-    mode: str
-    """'data' or 'latents'."""
-    latents: int
-    """m, of the whole dictionary."""
-    width: int
-    """d."""
-    tokens: int
-    """n, kept positions of a step over all ranks."""
-    k: int
-    """Active latents a token."""
-    ranks: int
-    """R."""
-    aux_k: int = 0
-    """Dead latents in the auxiliary term; 0 while none is dead."""
-
-    @property
-    def own_latents(self) -> float:
-        """Latents on one rank."""
-        return self.latents / self.ranks if self.mode == "latents" else self.latents
-
-    @property
-    def own_tokens(self) -> float:
-        """Tokens that one rank sees."""
-        return self.tokens if self.mode == "latents" else self.tokens / self.ranks
-
-    @property
-    def parameters(self) -> float:
-        """Parameters on one rank: encoder, decoder and encoder bias by latent, and the decoder bias."""
-        return self.own_latents * (2 * self.width + 1) + self.width
-
-
-def calls(shape: Shape) -> dict[str, list[float]]:
-    """Return the payload of every collective call of a step by one rank, sums and gathers apart, in bytes."""
-    n, d, m = shape.tokens, shape.width, shape.latents
-    if shape.mode == "latents":
-        sums = [n * d * FLOAT, LONG, d * FLOAT, LONG, 2 * LONG]  # reconstruction, dead latents, decoder bias, norm, activity
-        gathers = [n * shape.k * FLOAT]  # candidates: values only, a rank knows its own indices
-        if shape.aux_k:
-            sums, gathers = [*sums, n * d * FLOAT], [*gathers, n * shape.aux_k * FLOAT]
-        return {"sum": sums, "gather": gathers}
-    # terms and loss; the four parameters; firings and ages; L0
-    sums = [2 * LONG, m * d * FLOAT, m * FLOAT, m * d * FLOAT, d * FLOAT, m * LONG, m * LONG, LONG]
-    if shape.aux_k:
-        sums += [(d + 1) * LONG, 2 * LONG, LONG]  # mean and variance of the residual; the term
-    return {"sum": sums, "gather": [LONG]}
-
-
-def wire_bytes(shape: Shape) -> float:
-    """Return what one rank sends in a step: rings, 2 (R - 1) / R of a sum's payload and R - 1 times a gather's."""
-    found, ranks = calls(shape), shape.ranks
-    return 2 * (ranks - 1) / ranks * sum(found["sum"]) + (ranks - 1) * sum(found["gather"])
-
-
-def memory(shape: Shape, live_codes: float = 2.0) -> dict[str, float]:
-    """Return bytes on one rank by use; `live_codes` counts the [tokens, own latents] floats alive at once."""
-    n, m = shape.own_tokens, shape.own_latents
-    gathered = shape.ranks if shape.mode == "latents" else 0
-    return {
-        "weights": FLOAT * shape.parameters,
-        "gradients": FLOAT * shape.parameters,
-        "moments": 2 * FLOAT * shape.parameters,
-        "activations": 4 * FLOAT * n * shape.width,  # x, x - bias, reconstruction and its gradient
-        "codes": live_codes * FLOAT * n * m,
-        # the gathered list, its concatenation and a mask; what was kept: values, indices
-        "candidates": n * max(shape.k, shape.aux_k) * (gathered * (2 * FLOAT + 1) + FLOAT + LONG),
-    }
-
-
-def plan() -> dict[str, Any]:
-    """Return the arithmetic of 16 M latents on 64 GPUs; every number that is not arithmetic is an assumption, named so."""
-    assumed = {"tflops": 200.0, "memory_gb_s": 2500.0, "link_gb_s": 40.0, "latency_s": 50e-6, "gpu_gb": 80.0}
-    shape = Shape("latents", 2**24, 4096, 8192, 64, 64)
-    rows = []
-    for name, at, products, live in (
-        ("as built: dense backward, no dead latents", shape, 3, 2.0),
-        ("as built, auxiliary term with aux_k = d / 2", Shape(**{**asdict(shape), "aux_k": 2048}), 3, 2.0),
-        ("as built, auxiliary term with aux_k = k", Shape(**{**asdict(shape), "aux_k": 64}), 3, 2.0),
-        ("sparse backward, codes never whole", shape, 1, 0.1),
-    ):
-        parts = memory(at, live)
-        flops = products * 2 * at.tokens * at.width * at.own_latents
-        sent = wire_bytes(at)
-        seconds = {
-            "products": flops / (assumed["tflops"] * 1e12),
-            "adam": 7 * FLOAT * at.parameters / (assumed["memory_gb_s"] * 1e9),
-            "wire": sent / (assumed["link_gb_s"] * 1e9) + assumed["latency_s"] * sum(map(len, calls(at).values())),
-        }
-        total = sum(seconds.values())
-        rows.append(
-            {
-                "case": name,
-                "memory_gb": {use: round(size / 1e9, 2) for use, size in parts.items()},
-                "memory_sum_gb": round(sum(parts.values()) / 1e9, 1),
-                "sent_gb": round(sent / 1e9, 2),
-                "milliseconds": {part: round(1e3 * value, 1) for part, value in seconds.items()},
-                "tokens_per_second": round(at.tokens / total),
-            }
-        )
-    data = Shape("data", 2**24, 4096, 8192, 64, 64)
-    impossible = {"data_parallel_memory_gb": round(sum(memory(data).values()) / 1e9), "data_sent_gb": round(wire_bytes(data) / 1e9)}
-    return {"assumed": assumed, "shape": asdict(shape), "parameters_per_gpu": shape.parameters, "rows": rows, **impossible}
+"""Active latents a token in the small cases."""
 
 
 # Measuring: this file starts itself once a rank.
@@ -154,14 +52,14 @@ def _loopback() -> int:
 
 
 def work(shape: Shape, steps: int) -> dict[str, Any]:
-    """Run one case as one rank; return what was measured."""
+    """Run one case as one rank, or as a process by itself; return what was measured."""
     import torch
 
     from pellucid import DictionaryConfig, FitConfig, Host, TensorData, TopKConfig
     from pellucid.core.allocator import keep_freed_memory
     from pellucid.dictionaries import make_dictionary
     from pellucid.hosts.splice import SharedPass
-    from pellucid.training.distributed import Alone, joined
+    from pellucid.training.distributed import joined
     from pellucid.training.learner import Learner
 
     torch.set_num_threads(1)
@@ -169,54 +67,54 @@ def work(shape: Shape, steps: int) -> dict[str, Any]:
     host = Host(torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(shape.width, 2)), name="stored")
     data = TensorData(torch.randn(2 * shape.tokens, shape.width, generator=torch.Generator().manual_seed(0)))
 
-    def config(latents: int) -> Any:
-        architecture = TopKConfig(n_latents=latents, k=K)
-        entry = DictionaryConfig(site="0", architecture=architecture)
+    def fit(latents: int) -> Any:
+        entry = DictionaryConfig(site="0", architecture=TopKConfig(n_latents=latents, k=shape.k))
         return FitConfig(dictionaries={"d": entry}, batch_rows=shape.tokens, parallel=shape.mode, rank_timeout=120)
 
-    def learner(group: Any, latents: int) -> Any:
-        fit = config(latents)
-        dictionary = make_dictionary(fit.dictionaries["d"].architecture, shape.width, torch.Generator().manual_seed(0),
-                                     data.train_batch(0, 64).inputs)  # fmt: skip
-        return Learner("d", fit.dictionaries["d"], fit, host, dictionary, group=group)
+    def learner(config: Any) -> Any:
+        entry, sample = config.dictionaries["d"], data.train_batch(0, 64).inputs
+        dictionary = make_dictionary(entry.architecture, shape.width, torch.Generator().manual_seed(0), sample)
+        return Learner("d", entry, config, host, dictionary, group=group)
 
-    def seconds(trained: Any, batches: Any, wait: Any) -> list[float]:
+    def seconds(trained: Any) -> list[float]:
         times = []
-        for step in range(steps + 2):
-            batch = batches(step)
+        for step in range(steps):
+            batch = group.batch(data, step, shape.tokens)
             shared = SharedPass(host, batch.inputs, None, capture=[trained.site], features=False)
-            wait()
+            if wire is not None:
+                wire.sum(tiny)  # start together
             begun = time.perf_counter()
             trained.update(shared, None, 1e-4, step)
             times.append(time.perf_counter() - begun)
-        return times[2:]
+        return times
 
-    with joined(config(shape.latents)) as group, host.held():
-        wire = group.wire
-        tiny = torch.zeros(1)
-        rates = {size: _sum_seconds(wire, size) for size in (1, 1 << 20)}
-        latency, slope = rates[1], (rates[1 << 20] - rates[1]) / (FLOAT << 20)
-        small = learner(group, 2 * K)
-        seconds(small, lambda step: group.batch(data, step, shape.tokens), lambda: wire.sum(tiny))
+    tiny = torch.zeros(1)
+    with joined(fit(shape.latents)) as group, host.held():
+        wire = getattr(group, "wire", None)
+        seconds(learner(fit(2 * K)))  # what the first steps of a process load and allocate
         base = _forget_peak()
-        trained = learner(group, shape.latents)
-        seconds(trained, lambda step: group.batch(data, step, shape.tokens), lambda: wire.sum(tiny))
-        used = _peak() - base
-        wire.sent.clear()
-        wire.calls.clear()
-        wire.sum(tiny)
+        trained = learner(fit(shape.latents))
+        seconds(trained)
+        found: dict[str, Any] = {"peak": _peak() - base, "state": _state(trained)}
         before = _loopback()
-        times = seconds(trained, lambda step: group.batch(data, step, shape.tokens), lambda: wire.sum(tiny))
-        wire.sum(tiny)
-        crossed = (_loopback() - before) / (steps + 2)
-        payload = (sum(wire.sent.values()) - FLOAT * (steps + 4)) / (steps + 2)
-        own = learner(Alone(), int(shape.own_latents))
-        rows = int(shape.own_tokens)
-        compute = seconds(own, lambda step: data.train_batch(step, rows), lambda: wire.sum(tiny))
-        return {
-            "payload": payload, "wire": crossed, "memory": used, "seconds": statistics.median(times),
-            "compute": statistics.median(compute), "latency": latency, "per_byte": slope,
-        }  # fmt: skip
+        if wire is not None:
+            found |= {"latency": _sum_seconds(wire, 1), "per_byte": _sum_seconds(wire, 1 << 20) / (FLOAT << 20)}
+            wire.sent.clear()
+            before = _loopback()
+        found["seconds"] = statistics.median(seconds(trained))
+        if wire is not None:
+            found["payload"] = sum(wire.sent.values()) / steps - FLOAT
+            wire.sum(tiny)
+            found["wire"] = (_loopback() - before) / steps
+        return found
+
+
+def _state(trained: Any) -> int:
+    """Bytes of a learner's weights, gradients and moments, as they lie in memory."""
+    weights = list(trained.dictionary.parameters())
+    moments = [value for slots in trained.optimizer.state.values() for value in slots.values() if value.ndim]
+    held = [*weights, *(weight.grad for weight in weights), *moments]
+    return sum(value.untyped_storage().nbytes() for value in held)
 
 
 def _sum_seconds(wire: Any, numbers: int) -> float:
@@ -230,41 +128,43 @@ def _sum_seconds(wire: Any, numbers: int) -> float:
     return statistics.median(times[2:])
 
 
-def measure(shape: Shape, steps: int) -> dict[str, Any]:
-    """Start the ranks of one case; return predicted and measured numbers and their ratios."""
+def _started(shape: Shape, steps: int, joined: bool) -> list[dict[str, Any]]:
+    """Run a case in as many processes as it has ranks, joined or each by itself at a rank's shapes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(shape.ranks), "MASTER_ADDR": "127.0.0.1"}
-    order = json.dumps({"shape": asdict(shape), "steps": steps})
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--work", order],
-            env={**env, "MASTER_PORT": str(port), "RANK": str(rank)}, stdout=subprocess.PIPE, text=True,
-        )
-        for rank in range(shape.ranks)
-    ]  # fmt: skip
-    results = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(f"a rank of {shape} failed; see above")
-    ranks = [json.loads(text) for text in results]
-    first = ranks[0]
+        ports = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(found.getsockname()[1]), "WORLD_SIZE": str(shape.ranks)}
+    own = Shape(shape.mode, int(shape.own_latents), shape.width, int(shape.own_tokens), shape.k, 1)
+    order = json.dumps({"shape": asdict(shape if joined else own), "steps": steps})
+    processes = []
+    for rank in range(shape.ranks):
+        env = os.environ | {"OMP_NUM_THREADS": "1"} | (ports | {"RANK": str(rank)} if joined else {})
+        command = [sys.executable, __file__, "--work", order]
+        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
+    answers = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"a process of {shape} failed; see above")
+    return [json.loads(answer) for answer in answers]
+
+
+def measure(shape: Shape, steps: int) -> dict[str, Any]:
+    """Run one case; return predicted and measured numbers and their ratios."""
+    apart, ranks = _started(shape, steps, joined=False), _started(shape, steps, joined=True)
+    alone = {name: max(entry[name] for entry in apart) for name in apart[0]}
+    measured = {name: max(entry[name] for entry in ranks) for name in ranks[0]}
+    sums = sum(map(len, calls(shape).values()))
     predicted = {
         "payload": sum(sum(part) for part in calls(shape).values()),
         "wire": shape.ranks * wire_bytes(shape),
-        "memory": sum(memory(shape, LIVE_CODES).values()),
-        "seconds": first["compute"]
-        + first["latency"] * sum(map(len, calls(shape).values()))
-        + first["per_byte"] * wire_bytes(shape),
+        "state": 4 * FLOAT * shape.parameters,
+        "peak": alone["peak"] + candidates(shape),
+        "seconds": alone["seconds"] + measured["latency"] * sums + measured["per_byte"] * wire_bytes(shape),
     }
-    measured = {name: max(rank[name] for rank in ranks) for name in predicted}
     ratio = {name: round(measured[name] / predicted[name], 4) for name in predicted}
-    return {"shape": asdict(shape), "predicted": predicted, "measured": measured, "measured_over_predicted": ratio,
-            "calibration": {name: first[name] for name in ("compute", "latency", "per_byte")}}  # fmt: skip
-
-
-LIVE_CODES = 2.0
-"""[tokens, latents] tensors of floats alive at once in the eager step: the pre-activations and their gradient."""
+    parts = memory(shape, 1.0)
+    live = (alone["peak"] - predicted["state"] - parts["activations"]) / parts["codes"]
+    return {"shape": asdict(shape), "predicted": predicted, "measured": {name: measured[name] for name in predicted},
+            "measured_over_predicted": ratio, "live_codes": round(live, 2), "alone_seconds": alone["seconds"],
+            "latency": measured["latency"], "per_byte": measured["per_byte"]}  # fmt: skip
 
 
 def main() -> None:
@@ -272,8 +172,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plan", action="store_true", help="print the arithmetic of 16 M latents on 64 GPUs, measure nothing")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--cases", nargs="*", default=["8192x64x2048", "16384x128x2048", "32768x128x1024"])
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--cases", nargs="*", default=["4096x64x1024", "8192x128x512"])
     parser.add_argument("--work", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
@@ -290,8 +190,8 @@ def main() -> None:
         sys.stdout.write(json.dumps({"rows": rows}) + "\n")
         return
     for row in rows:
-        shape = row["shape"]
-        sys.stdout.write(f"{shape['mode']}, {shape['latents']} latents, width {shape['width']}, {shape['tokens']} tokens\n")
+        size = "{mode}, {latents} latents, width {width}, {tokens} tokens".format(**row["shape"])
+        sys.stdout.write(f"{size}; live codes {row['live_codes']}\n")
         for name, value in row["predicted"].items():
             unit, scale = ("s", 1.0) if name == "seconds" else ("MB", 1e6)
             found = f"{value / scale:10.3f} predicted {row['measured'][name] / scale:10.3f} measured"
