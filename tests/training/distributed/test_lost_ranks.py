@@ -23,12 +23,11 @@ AT = 3
         ("data", signal.SIGKILL, 0),
         ("data", signal.SIGSTOP, 1),
         ("latents", signal.SIGSTOP, 1),
-        ("sites", signal.SIGSTOP, 1),
         ("data", signal.SIGSTOP, 0),
     ],
     ids=lambda value: value.name if isinstance(value, signal.Signals) else str(value),
 )
-def test_a_rank_lost_in_the_middle_is_named(start, tmp_path, small, mode, number, lost):
+def test_a_rank_lost_in_the_middle_is_named(start, tmp_path, mode, number, lost):
     ranks = start("run", 2, each={lost: {"signal_at": [AT, int(number)]}}, parallel=mode, **CONFIG)
     left = ranks[1 - lost]
     assert left.wait(timeout=60) == 1, left.log
@@ -43,8 +42,13 @@ def test_a_rank_lost_in_the_middle_is_named(start, tmp_path, small, mode, number
     ranks[lost].kill()
     assert checkpoint.load(tmp_path / "run" / "checkpoint")[1]["step"] == AT
 
-    start.whole("run", 2, log="again", parallel=mode, **CONFIG)
-    whole = start.whole("whole", 2, parallel=mode, **CONFIG)
+
+def test_going_on_after_a_kill_gives_the_bytes_of_a_fit_that_was_not_killed(start, tmp_path, small):
+    left, _ = start("run", 2, each={1: {"signal_at": [AT, int(signal.SIGKILL)]}}, **CONFIG)
+    assert left.wait(timeout=60) == 1, left.log
+    assert not (tmp_path / "run" / "dictionaries").exists()
+    start.whole("run", 2, log="again", **CONFIG)
+    whole = start.whole("whole", 2, **CONFIG)
     assert small.weights(tmp_path / "run") == small.weights(whole)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
