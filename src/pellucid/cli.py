@@ -216,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    if result == {}:  # a rank that is not the first: that one speaks
+        return 0
     sys.stdout.write((json.dumps(result, allow_nan=False) if options.json_ else _text(result)) + "\n")
     return 0
 

@@ -14,21 +14,23 @@ from pellucid.features import write_features
 from pellucid.hosts import Host
 from pellucid.training import FitConfig
 from pellucid.training import fit as train
+from pellucid.training.distributed import joined, local_device
 
 
 def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: DataSource | None = None) -> dict[str, Any]:
-    """Train, score and report; return the summary, which is also RUN/summary.json.
+    """Train, score and report; return the summary, which is also RUN/summary.json, or {} on a rank that is not the first.
 
     `host` and `data` default to the ones the config names. An unfinished run in `out` is resumed.
     Raises what `pellucid.training.fit` raises.
     """
     run = Path(out)
-    if host is None:
-        host = Host.load(config.host, device=config.device, dtype=config.dtype)
-    if data is None:
-        data = load_text(config.data, host.tokenizer)
-    train(config, run, host=host, data=data)
-    return score_and_report(run, config, host, data)
+    with joined(config) as group:
+        if host is None:
+            host = Host.load(config.host, device=local_device(config.device), dtype=config.dtype)
+        if data is None:
+            data = load_text(config.data, host.tokenizer)
+        train(config, run, host=host, data=data)
+    return score_and_report(run, config, host, data) if group.writes else {}
 
 
 def evaluate(

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,40 @@ from pellucid.core import logging as progress
 
 def fit(order: dict[str, Any]) -> int:
     """Run one fit; 0 when finished, 130 after Ctrl-C, 1 after an error, which is in the log."""
-    data = small.Tokens()
+    os.environ.update(order.get("env", {}))
+    data = small.DATA[order.get("data", "tokens")]()
+    if "signal_before" in order:
+        os.kill(os.getpid(), order["signal_before"])
+    if "signal_at" in order:
+        _at(data, order["signal_at"][0], lambda: os.kill(os.getpid(), order["signal_at"][1]))
+    if "sleep_at" in order:
+        _at(data, order["sleep_at"][0], lambda: time.sleep(order["sleep_at"][1]))
     if "pause_at" in order:
         _pause(data, order["pause_at"], Path(order["marker"]))
     if "die_at" in order:
         _die(order["die_at"], before=order["before"])
     try:
-        pellucid.training.fit(small.config(**order["config"]), order["out"], host=small.host(), data=data)
+        pellucid.training.fit(
+            small.config(**order["config"]), order["out"], host=small.HOSTS[order.get("host", "llama")](), data=data
+        )
     except KeyboardInterrupt:
         return 130
     except Exception:
         logging.getLogger("pellucid").exception("the fit failed")
         return 1
     return 0
+
+
+def _at(data: Any, step: int, action: Callable[[], None]) -> None:
+    """Do something when `step` begins."""
+    plain = data.train_indices
+
+    def train_indices(at: int, size: int) -> Any:
+        if at == step and size == small.ROWS:
+            action()
+        return plain(at, size)
+
+    data.train_indices = train_indices
 
 
 def _pause(data: small.Tokens, step: int, marker: Path) -> None:

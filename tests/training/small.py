@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+from torch import nn
 
 from pellucid.core.config import build
 from pellucid.data import Batch, TensorData
@@ -14,11 +16,11 @@ from pellucid.training import FitConfig
 VOCABULARY, CONTEXT, ROWS = 61, 12, 4
 
 
-def host(layers: int = 4) -> Host:
+def host(layers: int = 4, seed: int = 0) -> Host:
     """Return a random Llama of width 32."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LlamaConfig(
         hidden_size=32, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
         vocab_size=VOCABULARY, max_position_embeddings=32, use_cache=False,
@@ -46,6 +48,63 @@ def _as_text(batch: Batch) -> Batch:
     keep[:, 0] = False
     labels = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -100)], dim=1)
     return Batch(batch.inputs, keep, labels)
+
+
+class Ragged(Tokens):
+    """Rows of which very different parts are excluded, and many whole rows."""
+
+    def train_rows(self, indices: torch.Tensor) -> Batch:
+        batch = super().train_rows(indices)
+        length = batch.inputs["input_ids"][:, :1] % (CONTEXT + 1)
+        keep = (torch.arange(CONTEXT) < length) & (batch.inputs["input_ids"][:, 1:2] % 3 > 0)
+        return Batch(batch.inputs, keep, batch.labels)
+
+
+class MLP(nn.Module):
+    """A small network on vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(10, 16)
+        self.out = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.hidden(x).relu())
+
+
+def mlp() -> Host:
+    """Return a random MLP as a host."""
+    torch.manual_seed(0)
+    return Host(MLP(), name="mlp")
+
+
+def vectors() -> TensorData:
+    """Return random vectors for the MLP, one position a row."""
+    return TensorData(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), held_out=0.1)
+
+
+class Spoilt(TensorData):
+    """Vectors of which the last row of batch 3 turns out not to be numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), held_out=0.1)
+
+    def train_rows(self, indices: torch.Tensor) -> Batch:
+        batch = super().train_rows(indices)
+        batch.inputs[indices == self.train_indices(3, ROWS)[-1]] = math.nan
+        return batch
+
+
+VECTORS = {"site": "hidden", "architecture": {"kind": "topk", "n_latents": 50, "k": 4}}
+"""A dictionary for the MLP."""
+HOSTS = {"llama": host, "other llama": lambda: host(seed=1), "mlp": mlp}
+DATA: dict[str, Any] = {
+    "tokens": Tokens,
+    "other tokens": lambda: Tokens(seed=1),
+    "ragged": Ragged,
+    "vectors": vectors,
+    "spoilt": Spoilt,
+}
 
 
 def dictionaries() -> dict[str, Any]:

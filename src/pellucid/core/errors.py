@@ -30,6 +30,10 @@ class RunError(PellucidError, RuntimeError):
     """A run folder cannot be used as asked: in use, finished, or made by another config."""
 
 
+class RankError(PellucidError, RuntimeError):
+    """A rank of a fit over several processes died, hangs, failed or disagrees with the others."""
+
+
 class NumericsError(PellucidError, ArithmeticError):
     """A number that should be finite is not."""
 

@@ -45,7 +45,7 @@ def auxiliary_term(
     pre = linear(x - dictionary.decoder_bias.detach(), dictionary.encoder[rows], dictionary.encoder_bias[rows])
     indices, values = keep_largest(pre, aux_k)
     error = (weighted_rows(dictionary.decoder[rows], indices, values) - residual).square().sum(dim=-1).mean()
-    variance = (residual - residual.mean(dim=0)).square().sum(dim=-1).mean()
+    variance = dictionary.batch_mean((residual - dictionary.batch_mean(residual)).square().sum(dim=-1))
     # Dividing by 1 where the variance is 0 or NaN keeps the gradient of the other branch finite.
     defined = variance > 0
     ratio = torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)

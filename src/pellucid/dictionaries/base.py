@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -74,6 +74,11 @@ class Forward:
         return Forward(reconstruction, pre, entries=entries, values=torch.cat([part.kept for part in parts]))
 
 
+def mean_over_rows(values: Float[Tensor, "n *rest"]) -> Float[Tensor, "*rest"]:
+    """Return the mean over the first dimension."""
+    return values.mean(dim=0)
+
+
 def scatter_codes(indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"], n_latents: int) -> Float[Tensor, "n m"]:
     """Spread sparse codes into their dense form [n, n_latents]."""
     return values.new_zeros(len(values), n_latents).scatter(1, indices, values)
@@ -99,12 +104,17 @@ class Dictionary(nn.Module):
     Config: ClassVar[type[ArchitectureBase]]
     sparse: ClassVar[bool] = False
     """True if `forward` can use sparse kernels: those of `form`, the plain dense way where that is None."""
+    parallel: ClassVar[tuple[str, ...]] = ("sites",)
+    """Ways in which ranks may train it together (`parallel` of a fit). 'data' asks that the codes of a row depend on that row
+    alone and that whatever else depends on the batch goes through `batch_mean`; 'latents' asks for a sharded form."""
 
     def __init__(self, config: ArchitectureBase, d_in: int) -> None:
         super().__init__()
         self.config = config
         self.d_in = d_in
         self.form: Form | None = None
+        self.batch_mean: Callable[[Tensor], Tensor] = mean_over_rows
+        """Mean over the tokens of a batch, [n, ...] -> [...], without gradients across ranks where ranks share the batch."""
         self.encoder = nn.Parameter(torch.zeros(config.n_latents, d_in))
         self.encoder_bias = nn.Parameter(torch.zeros(config.n_latents))
         self.decoder = nn.Parameter(torch.zeros(config.n_latents, d_in))

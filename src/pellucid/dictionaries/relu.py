@@ -48,6 +48,7 @@ class ReluDictionary(Dictionary):
 
     kind = "relu"
     Config = ReluConfig
+    parallel = ("data", "latents", "sites")
     config: ReluConfig
     sparse = True
 

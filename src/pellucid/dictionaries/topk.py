@@ -38,6 +38,7 @@ class TopKDictionary(UnitAtomDictionary):
 
     kind = "topk"
     Config = TopKConfig
+    parallel = ("data", "latents", "sites")
     config: TopKConfig
     sparse = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from pellucid.core.config import Config
@@ -77,6 +79,10 @@ class FitConfig(Config):
     """Form of the dictionaries' sparse kernels: 'plain' is dense autograd; 'auto' takes the fastest, measured at the start."""
     store: StoreConfig = StoreConfig()
     """Where activations are kept, so that a second fit need not run the host."""
+    parallel: Literal["data", "latents", "sites"] = "data"
+    """What ranks started by torchrun share out: each batch's rows, each dictionary's latents, or the dictionaries."""
+    rank_timeout: float = Field(600.0, gt=0)
+    """Seconds without an answer after which a rank counts as lost; longer than the slowest update or checkpoint."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured at the end."""
 

@@ -45,7 +45,7 @@ def check(run: Path, config: Config) -> None:
     path = run / CONFIG
     if not path.exists() or not any((run / name).exists() for name in ("checkpoint", "dictionaries", "metrics.jsonl")):
         return
-    old, new = _flat(configs.load_yaml(path)), _flat(config.model_dump(mode="json"))
+    old, new = flat(configs.load_yaml(path)), flat(config.model_dump(mode="json"))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if changed:
         lines = "\n".join(f"  - {key}: there {old.get(key)!r}, here {new.get(key)!r}" for key in changed[:20])
@@ -57,8 +57,9 @@ def claim(run: Path, config: Config) -> None:
     files.write_text(run / CONFIG, configs.dump(config))
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return nested settings as one mapping, keys joined by dots."""
     if isinstance(value, dict):
-        parts = [_flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
+        parts = [flat(inner, f"{path}.{name}" if path else str(name)) for name, inner in value.items()]
         return {key: item for part in parts for key, item in part.items()}
     return {path: list(value) if isinstance(value, tuple) else value}

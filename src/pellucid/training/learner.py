@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pellucid.core.errors import ConfigError, DataError, NumericsError
 from pellucid.dictionaries import Dictionary, FiringCounter, Forward
@@ -13,6 +14,7 @@ from pellucid.hosts import Host, Site
 from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.divergence import Teacher, mean_kl
 from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training.distributed import Alone
 from pellucid.training.objectives import Evidence
 
 
@@ -27,12 +29,14 @@ class Learner:
         host: Host,
         dictionary: Dictionary,
         warm_start_tokens: int = 0,
+        group: Alone | None = None,
     ) -> None:
         self.name, self.config, self.fit = name, config, fit
+        self.group = group or Alone()
         self.site: Site = host.site(config.site)
         self.objective = config.objective
         self.downstream = self.objective.downstream(host, self.site)
-        self.dictionary = dictionary.to(host.device)
+        self.dictionary = dictionary = self.group.adopt(dictionary).to(host.device)
         self.warm_start_tokens = warm_start_tokens
         self.counter = FiringCounter(dictionary.n_latents, device=host.device)
         self.optimizer = torch.optim.Adam(dictionary.parameters(), lr=config.lr, betas=fit.betas, fused=True)
@@ -43,41 +47,37 @@ class Learner:
 
         Raises NumericsError naming the site, step and position of an activation that is not finite, or the loss term.
         """
-        check_finite(shared.rows(self.site), self.site, step, shared.keep)
+        rows = shared.rows(self.site)
+        positions = self.group.count(len(rows))
+        check_finite(rows, self.site, step, shared.keep, positions.total)
         forward, evidence = self._forward(shared, teacher)
         dead = self.counter.dead(self.fit.dead_after)
         terms = self.objective.terms(evidence) | self.dictionary.penalty(forward, evidence.activations, dead)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        if not torch.isfinite(loss):
-            found = {name: float(term.detach()) for name, term in terms.items()}
+        logged = self.group.mean({"loss": loss, **terms}, positions)
+        if not math.isfinite(logged["loss"]):
             raise NumericsError(
-                f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {found}. "
+                f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {logged}. "
                 f"Lower lr ({self.config.lr}) or look at the batch."
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.group.reduce_gradients(self.dictionary, positions)
         self.dictionary.before_step()
-        norm = self._clip(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.dictionary.after_step()
-        logged = {name: float(term.detach()) for name, term in terms.items()}
-        counts = {"l0": self._count(forward), "dead": float(dead.double().mean())}
-        return {"loss": float(loss.detach()), **logged, **counts, "lr": lr, "grad_norm": norm}
-
-    def _clip(self, step: int) -> float:
-        """Scale the gradients down to the fit's largest norm; return the norm they had."""
-        gradients = [p.grad for p in self.dictionary.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
+        norm = float(self.group.clip(self.dictionary, self.fit.clip))
+        if not math.isfinite(norm):
             raise NumericsError(
                 f"the gradient of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}. "
                 f"Lower lr ({self.config.lr}) or look at the batch."
             )
-        if norm > self.fit.clip:
-            nn.utils.clip_grads_with_norm_(self.dictionary.parameters(), self.fit.clip, norm)
-        return float(norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.dictionary.after_step()
+        with self.group.counting(self.counter, positions):
+            l0 = self._count(forward)
+        activity = self.group.activity(self.dictionary, l0, float(dead.double().mean()), positions)
+        return {**logged, **activity, "lr": lr, "grad_norm": norm}
 
     def _count(self, forward: Forward) -> float:
         """Count the batch's firings; return its L0."""
@@ -85,7 +85,7 @@ class Learner:
             self.counter.update(forward.codes.detach())
         else:
             self.counter.update_entries(forward.entries, forward.values.detach())
-        return int((forward.kept > 0).sum()) / len(forward.reconstruction)
+        return int((forward.kept > 0).sum()) / max(1, len(forward.reconstruction))
 
     def _forward(self, shared: SharedPass, teacher: Teacher | None) -> tuple[Forward, Evidence]:
         if not self.objective.splices:
@@ -114,7 +114,7 @@ class Learner:
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{key}": value for key, value in slots.items()}
         plain = {key: value for key, value in counts.items() if not isinstance(value, Tensor)}
-        return tensors, {"counter": plain, "seconds": self.seconds}
+        return tensors, {"counter": plain, "seconds": self.seconds, "warm_start_tokens": self.warm_start_tokens}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Go on from a saved state."""
@@ -132,9 +132,9 @@ class Learner:
         self.seconds = plain["seconds"]
 
 
-def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None) -> None:
-    """Raise NumericsError naming the first position whose activation is not finite, DataError if there is no position."""
-    if len(rows) == 0:
+def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None, total: int) -> None:
+    """Raise NumericsError naming the first position whose activation is not finite, DataError if `total` is no position."""
+    if total == 0:
         raise DataError(f"no position of the batch at step {step} is left to train on; every token of its rows is excluded")
     if bool(torch.isfinite(rows.sum())):
         return  # one pass; a sum that is not finite may still have overflowed

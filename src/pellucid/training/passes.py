@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,9 @@ from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass
 from pellucid.training.config import FitConfig
 from pellucid.training.timing import Timing
+
+Take = Callable[[int, int], Batch]
+"""Returns, of a step's batch of so many rows, those that this process trains on."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,11 @@ class Passes(Protocol):
 class HostPasses:
     """Runs the host at every step."""
 
-    def __init__(self, config: FitConfig, host: Host, data: DataSource, wanted: Wanted, timing: Timing) -> None:
+    def __init__(
+        self, config: FitConfig, host: Host, data: DataSource, wanted: Wanted, timing: Timing, take: Take | None = None
+    ) -> None:
         self.config, self.host, self.data, self.wanted, self.timing = config, host, data, wanted, timing
+        self.take = take or data.train_batch
         example = data.train_batch(0, 1).to(host.device)
         host.prepare(example.inputs, wanted.own)
         self.head: Head | None = host.find_head(example.inputs) if wanted.spliced else None
@@ -65,7 +71,7 @@ class HostPasses:
 
     def at(self, step: int) -> SharedPass:
         """Run the host on the batch of a step, as far as needed."""
-        batch = self.data.train_batch(step, self.config.batch_rows).to(self.host.device)
+        batch = self.take(step, self.config.batch_rows).to(self.host.device)
         with self.timing.during("host"):
             return run_host(self.host, batch, self.wanted, self.head)
 

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.core import files
-from pellucid.core.errors import FileFormatError, RunError
+from pellucid.core.errors import ConfigError, FileFormatError, RunError
 from pellucid.core.logging import log
 from pellucid.data import DataSource
 from pellucid.data.store import shuffled_rows
@@ -23,7 +23,7 @@ from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass, rows_of
 from pellucid.hosts.template import VALUE
 from pellucid.training.config import FitConfig
-from pellucid.training.passes import HostPasses, Passes, Wanted, host_samples, run_host, sample_size, wanted_sites
+from pellucid.training.passes import HostPasses, Passes, Take, Wanted, host_samples, run_host, sample_size, wanted_sites
 from pellucid.training.stored_pass import StoredPass
 from pellucid.training.stores import Stores
 from pellucid.training.streams import FEATURES, PREFIX, ROWS, Stream, values_of
@@ -33,11 +33,21 @@ POLL = 0.2
 """Seconds between looks at a store that another process is writing."""
 
 
-def open_passes(config: FitConfig, host: Host, data: DataSource, places: Mapping[str, Site], timing: Timing) -> Passes:
+def open_passes(
+    config: FitConfig,
+    host: Host,
+    data: DataSource,
+    places: Mapping[str, Site],
+    timing: Timing,
+    take: Take | None = None,
+    ranks: int = 1,
+) -> Passes:
     """Return the passes a config asks for; raises ConfigError, FileFormatError or RunError if its store cannot be used."""
     wanted = wanted_sites(config, host, places)
     if config.store.folder is None:
-        return HostPasses(config, host, data, wanted, timing)
+        return HostPasses(config, host, data, wanted, timing, take)
+    if ranks > 1:
+        raise ConfigError(f"a store is read by one process, not by {ranks} ranks. Leave store.folder out or start one process")
     return StoredPasses(config, host, data, wanted, timing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from pellucid.core import files
 from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.errors import ConfigError, FileFormatError, raise_all
-from pellucid.core.logging import JsonLines, Ticker, log
+from pellucid.core.files import sha256_tensors
+from pellucid.core.logging import JsonLines, log
 from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
@@ -20,6 +22,7 @@ from pellucid.hosts import Host, Site
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory
 from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training.distributed import Alone, Silent, joined, local_device
 from pellucid.training.interrupt import interruptible
 from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
@@ -33,22 +36,33 @@ def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: D
 
     `host` and `data` default to the ones the config names. A folder that holds an unfinished fit of the same config is
     resumed, and ends with the same bytes as one that was never interrupted. Ctrl-C writes a checkpoint first.
-    Raises ConfigError, SiteError, DataError, RunError or NumericsError before or instead of a wrong number.
+    Started by torchrun, the ranks share out the work as `parallel` says, and rank 0 writes the folder.
+    Raises ConfigError, SiteError, DataError, RunError, RankError or NumericsError before or instead of a wrong number.
     """
     run = Path(out)
     keep_freed_memory()
-    with folder.locked(run):
-        folder.check(run, config)
-        if is_finished(run, config):
-            log.info("%s is finished; nothing to train", run)
+    with joined(config) as group, group.locked(folder.locked(run)):
+        if group.on_first(lambda: _is_done(run, config)):
             return run
-        host = host or Host.load(config.host, device=config.device, dtype=config.dtype)
+        host = host or Host.load(config.host, device=local_device(config.device), dtype=config.dtype)
         data = data or load_text(config.data, host.tokenizer)
+        group.agree("host and data", partial(_facts, host, data))
         with host.held():
-            trainer = Trainer(config, run, host, data)
-            folder.claim(run, config)
-            trainer.train()
+            Trainer(config, run, host, data, group).train()
     return run
+
+
+def _is_done(run: Path, config: FitConfig) -> bool:
+    folder.check(run, config)
+    done = is_finished(run, config)
+    if done:
+        log.info("%s is finished; nothing to train", run)
+    return done
+
+
+def _facts(host: Host, data: DataSource) -> dict[str, str]:
+    """Return what ranks compare before the first step: sha256 of all weights of the host, and of the data."""
+    return {"host": sha256_tensors(dict(host.module.state_dict())), "data": data.digest()}
 
 
 def is_finished(run: Path, config: FitConfig) -> bool:
@@ -59,8 +73,9 @@ def is_finished(run: Path, config: FitConfig) -> bool:
 class Trainer:
     """A fit in progress."""
 
-    def __init__(self, config: FitConfig, run: Path, host: Host, data: DataSource) -> None:
+    def __init__(self, config: FitConfig, run: Path, host: Host, data: DataSource, group: Alone | None = None) -> None:
         self.config, self.run, self.host, self.data = config, run, host, data
+        self.group = group or Alone()
         per_step = config.batch_rows * data.positions_per_row
         self.steps = math.ceil(config.tokens / per_step)
         self.warmup = round(config.warmup * self.steps)
@@ -68,7 +83,9 @@ class Trainer:
         self.seconds = 0.0
         self.timing = Timing()
         places = self._places()
-        self.passes = open_passes(config, host, data, places, self.timing)
+        places = {name: places[name] for name in self.group.names(config)}
+        take = partial(self.group.batch, data)
+        self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
         self.learners = self._learners(places)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
 
@@ -77,19 +94,24 @@ class Trainer:
         offset = self._resume()
         tokens = self.config.batch_rows * self.data.positions_per_row
         memory.announce(self.host, self.learners, tokens)
-        self._write_provenance(self._settled(tokens))
-        metrics = JsonLines(self.run / "metrics.jsonl", offset)
+        kernels = self._settled(tokens)
+        if self.group.writes:
+            folder.claim(self.run, self.config)
+            self._write_provenance(kernels)
+        metrics = self.group.lines(self.run / "metrics.jsonl", offset)
         last_saved = time.monotonic()
         title = f"training {len(self.learners)} dictionaries"
         try:
-            with interruptible() as asked, Ticker(title, (self.steps - self.step) * tokens) as ticker:
+            with interruptible() as asked, self.group.ticker(title, (self.steps - self.step) * tokens) as ticker:
                 while self.step < self.steps:
+                    self.group.begin(self.step)
                     ticker.advance(tokens, self._one_step(metrics))
                     due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
-                    if asked or (due and self.step < self.steps):
+                    stop, due = self.group.stop_or_save(bool(asked), due)
+                    if stop or (due and self.step < self.steps):
                         self._save(metrics)
                         last_saved = time.monotonic()
-                    if asked:
+                    if stop:
                         raise KeyboardInterrupt
             self.passes.close(finished=True)
         except KeyboardInterrupt:
@@ -100,10 +122,11 @@ class Trainer:
         finally:
             metrics.close()
             self.passes.close(finished=False)
-        files.write_json(self.run / "timing.json", self.timing.announce())
+        if self.group.writes:
+            files.write_json(self.run / "timing.json", self.timing.announce())
         self._finish()
 
-    def _one_step(self, metrics: JsonLines) -> str:
+    def _one_step(self, metrics: JsonLines | Silent) -> str:
         started = time.monotonic()
         shared = self.passes.at(self.step)
         teacher = None
@@ -117,19 +140,20 @@ class Trainer:
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             with self.timing.during("dictionary"):
-                lines.append((learner, learner.update(shared, teacher, rate, self.step)))
+                lines.append({"dictionary": learner.name, **learner.update(shared, teacher, rate, self.step)})
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.step += 1
         self.seconds += time.monotonic() - started
         if self.step % self.config.log_every == 0 or self.step == self.steps:
             seen = self.step * self.config.batch_rows * self.data.positions_per_row
-            for learner, line in lines:
-                metrics.write(step=self.step, tokens=seen, dictionary=learner.name, **line)
-        return f"loss {lines[0][1]['loss']:.4g}"
+            for line in self.group.gather_lines(lines):
+                metrics.write(step=self.step, tokens=seen, **line)
+        return f"loss {lines[0]['loss']:.4g}"
 
     def _places(self) -> dict[str, Site]:
         """Return each dictionary's site; all that is wrong with the dictionaries' configs is said at once."""
-        problems, places = [], {}
+        problems: list[str] = []
+        places: dict[str, Site] = {}
         for name, config in self.config.dictionaries.items():
             try:
                 places[name] = self.host.site(config.site)
@@ -141,44 +165,40 @@ class Trainer:
 
     def _learners(self, places: dict[str, Site]) -> list[Learner]:
         samples = self.passes.samples(list(dict.fromkeys(places.values())))
-        configs = self.config.dictionaries
         example = self.data.train_batch(0, 1).to(self.host.device)
-        return [self._learner(name, config, samples[places[name]], example) for name, config in configs.items()]
+        configs = self.config.dictionaries
+        return [self._learner(name, configs[name], samples[site], example) for name, site in places.items()]
 
     def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
         if config.init_from is None:
             generator = torch.Generator().manual_seed(config.seed)
             dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample)
-            return Learner(name, config, self.config, self.host, dictionary.train())
+            return Learner(name, config, self.config, self.host, dictionary.train(), group=self.group)
         dictionary, header = load_dictionary(config.init_from)
         site = self.host.site(config.site)
         check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
         warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
         dictionary = _rebuilt(dictionary, config, name)
-        return Learner(name, config, self.config, self.host, dictionary.train(), warm)
+        return Learner(name, config, self.config, self.host, dictionary.train(), warm, self.group)
 
-    def _save(self, metrics: JsonLines) -> None:
-        tensors: dict[str, torch.Tensor] = {}
-        plain: dict[str, Any] = {}
-        for learner in self.learners:
-            found, plain[learner.name] = learner.state()
-            tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
+    def _save(self, metrics: JsonLines | Silent) -> None:
+        found = self.group.gather(self.learners)
+        if found is None:
+            return
+        tensors, plain = found
         state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds, "timing": self.timing.state()}
         checkpoint.save(self.run / "checkpoint", self.step, tensors, state)
 
     def _resume(self) -> int:
         """Load the newest checkpoint, if any; return how long metrics.jsonl was then."""
-        found = checkpoint.load(self.run / "checkpoint")
+        found = self.group.spread(lambda: checkpoint.load(self.run / "checkpoint"))
         if found is None:
             return 0
         tensors, state = found
-        if set(state["learners"]) != {learner.name for learner in self.learners}:
+        if set(state["learners"]) != set(self.config.dictionaries):
             held = sorted(state["learners"])
             raise FileFormatError(f"the checkpoint in {self.run} holds dictionaries {held}, not those of its config")
-        for learner in self.learners:
-            prefix = f"{learner.name}/"
-            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            learner.load_state(own, state["learners"][learner.name])
+        self.group.restore(self.learners, (tensors, state["learners"]))
         self.step, self.seconds = state["step"], state["seconds"]
         if "timing" in state:  # checkpoints of version 0.1 have none
             self.timing.load_state(state["timing"])
@@ -186,35 +206,47 @@ class Trainer:
         return state["metrics_offset"]
 
     def _settled(self, tokens: int) -> dict[str, str]:
-        """Give every dictionary the kernels it trains with: those that an earlier part of this fit used, if any."""
+        """Give every dictionary the kernels it trains with: those that an earlier part of this fit used, if any.
+
+        Rank 0 measures for all, because other kernels round otherwise.
+        """
         written = self.run / "provenance.json"
-        kept = files.read_json(written).get("kernels", {}) if written.exists() else {}
-        return settle(self.learners, tokens, self.config.kernels, kept)
+
+        def first() -> dict[str, str]:
+            kept = files.read_json(written).get("kernels", {}) if written.exists() else {}
+            return {**kept, **settle(self.learners, tokens, self.config.kernels, kept)}
+
+        found = settle(self.learners, tokens, self.config.kernels, self.group.on_first(first))
+        lines = self.group.gather_lines([{"dictionary": name, "kernels": form} for name, form in found.items()])
+        return {line["dictionary"]: line["kernels"] for line in lines}
 
     def _write_provenance(self, kernels: dict[str, str]) -> None:
-        hosts = {str(learner.site): self.host.weights_digest(learner.site) for learner in self.learners}
-        record = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
-        record |= {"kernels": kernels, **environment()}
+        sites = {config.site: self.host.site(config.site) for config in self.config.dictionaries.values()}
+        hosts = {str(site): self.host.weights_digest(site) for site in sites.values()}
+        record: dict[str, Any] = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
+        record |= {"ranks": self.group.size, "parallel": self.group.mode, "kernels": kernels, **environment()}
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
         tokens = self.steps * self.config.batch_rows * self.data.positions_per_row
-        for learner in self.learners:
+        for trained in self.group.trained(self.learners):
+            config = self.config.dictionaries[trained.name]
+            site = self.host.site(config.site)
             header = {
-                "name": learner.name,
-                "site": str(learner.site),
-                "objective": learner.objective.model_dump(mode="json"),
-                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(learner.site)},
+                "name": trained.name,
+                "site": str(site),
+                "objective": config.objective.model_dump(mode="json"),
+                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(site)},
                 "tokens": tokens,
                 "provenance": {
-                    "warm_start_tokens": learner.warm_start_tokens,
-                    "init_from": learner.config.init_from,
+                    "warm_start_tokens": trained.warm_start_tokens,
+                    "init_from": config.init_from,
                     "data_sha256": self.data.digest(),
-                    "seed": learner.config.seed,
-                    "seconds": round(learner.seconds, 3),
+                    "seed": config.seed,
+                    "seconds": round(trained.seconds, 3),
                 },
             }
-            save_dictionary(self.run / "dictionaries" / learner.name, learner.dictionary, header)
+            save_dictionary(self.run / "dictionaries" / trained.name, trained.dictionary, header)
 
 
 def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dictionary:
