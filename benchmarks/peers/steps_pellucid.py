@@ -17,6 +17,7 @@ from pellucid.core.provenance import versions
 from pellucid.dictionaries import ARCHITECTURES as KNOWN
 from pellucid.dictionaries import make_dictionary
 from pellucid.hosts.splice import SharedPass
+from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner
 
 ARCHITECTURES = {"pellucid": tuple(KNOWN)}
@@ -42,6 +43,7 @@ def make(name: str, task: Task) -> Contender:
         else:
             dictionary.log_threshold.data.fill_(math.log(cut))
     learner = Learner("d", config, fit, Host(nn.Sequential(nn.Identity()), name="none"), dictionary)
+    settle([learner], len(task.batch(0)), "auto", {})  # as `fit` does
 
     def step(i: int) -> None:
         batch = task.batch(i)

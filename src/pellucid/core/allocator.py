@@ -21,3 +21,15 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1) and mallopt(_TOP_PAD, 256 << 20))
+
+
+def give_back() -> bool:
+    """Return to the system what this process holds and does not use; True if something was returned.
+
+    For after a start that needed more, or other sizes, than what follows: glibc cannot do it by itself in the middle of
+    its heap.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

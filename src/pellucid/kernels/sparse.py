@@ -6,6 +6,7 @@ entries of n tokens pays one dense product and some multiples of e * d, forward 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,9 +164,15 @@ def _guessed_edge(x: Tensor, encoder: Tensor, bias: Tensor, count: int) -> float
     return max(0.0, float(pre.topk(wanted, sorted=False).values.min())) if wanted else 0.0
 
 
+@functools.lru_cache(maxsize=2)
+def _workspace(numbers: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " w"]:
+    """Return memory that the next step writes over: fresh pages would cost more than the product's own traffic."""
+    return torch.empty(numbers, dtype=dtype, device=device)
+
+
 def _products(x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"]) -> Iterator[Float[Tensor, "c m"]]:
     """Yield x @ encoder.T chunk by chunk; every chunk is written over the one before."""
     rows = max(1, min(CHUNK_TOKENS, CHUNK_NUMBERS // len(encoder), len(x)))
-    buffer = x.new_empty(rows, len(encoder))
+    buffer = _workspace(rows * len(encoder), x.dtype, x.device).view(rows, len(encoder))
     for part in x.split(rows) if len(x) else ():
         yield torch.mm(part, encoder.t(), out=buffer[: len(part)])

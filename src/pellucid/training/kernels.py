@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pellucid.core.allocator import give_back
 from pellucid.core.errors import ConfigError
 from pellucid.core.logging import log
 from pellucid.dictionaries import Dictionary
@@ -33,6 +34,8 @@ def settle(learners: Sequence[Learner], positions: int, asked: str, kept: Mappin
             name = asked if asked != "auto" else kept.get(learner.name) or _fastest(dictionary, positions, measured)
         _check(name, dictionary)
         dictionary.form, chosen[learner.name] = get_form(name), name
+    if measured:
+        give_back()
     return chosen
 
 

@@ -60,7 +60,6 @@ class Learner:
                 f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {logged}. "
                 f"Lower lr ({self.config.lr}) or look at the batch."
             )
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.group.reduce_gradients(self.dictionary, positions)
         self.dictionary.before_step()
@@ -73,6 +72,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # a gradient is held by one dictionary at a time
         self.dictionary.after_step()
         with self.group.counting(self.counter, positions):
             l0 = self._count(forward)
