@@ -27,6 +27,7 @@ from pellucid.core.provenance import environment
 from pellucid.dictionaries import make_dictionary
 from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.divergence import Teacher, plain_kl
+from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner
 
 ROWS, CONTEXT = 8, 128
@@ -56,6 +57,7 @@ def contenders(host: Host, inputs: dict[str, Tensor], relu: bool) -> dict[str, C
         fit = FitConfig(dictionaries={"d": config})
         dictionary = make_dictionary(config.architecture, width, torch.Generator().manual_seed(0), sample)
         learner = Learner("d", config, fit, host, dictionary)
+        settle([learner], len(sample), "auto", {})  # as `fit` does
 
         def step() -> None:
             shared = SharedPass(host, inputs, None, splice=[site], capture=learner.downstream, head=head)

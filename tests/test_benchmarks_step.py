@@ -90,7 +90,7 @@ def test_a_missing_peer_is_skipped_and_the_rest_measured(loaded, tmp_path, monke
 def test_a_contender_that_fails_says_what_it_failed_at(loaded):
     _, client = loaded
     task = {"architecture": "topk", "latents": 8, "tokens": 16, "width": 4, "k": 9}
-    with pytest.raises(client.Missing, match=r"pellucid: failed at 'prepare': .*k = 9"):
+    with pytest.raises(client.Missing, match=r"(?s)pellucid: failed at 'prepare': .*k = 9"):
         client.Worker("pellucid", 1, task)
 
 

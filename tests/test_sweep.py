@@ -19,6 +19,6 @@ def test_the_sweep_runs_small_from_start_to_table(tmp_path):
     assert sorted(row["objective"] for row in results["rows"]) == ["e2e", "e2e+ds", "local"]
     for row in results["rows"]:
         assert math.isfinite(row["ce_increase"]) and row["kl"] > 0 and row["l0"] > 0 and 0 < row["alive"] <= 4608
-        assert row["tokens"] == 512 and row["warm_start_tokens"] == 1024
+        assert row["tokens"] == 512 and row["warm_start_tokens"] == 0
         assert list(row["downstream_mse"]) == [f"layers.{i}" for i in range(25, 30)]
     assert (tmp_path / "table.md").read_text().count("| layers.24 |") == 3

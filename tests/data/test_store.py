@@ -239,6 +239,7 @@ def write():
     for place in range(made.store.known, t.PLACES):
         t.fill(made, place, place + 1)
         made._settle(wait=True)
+        time.sleep(0.01)  # slower than the first moments, however fast the machine
     made.close(finish=True)
 
 t.torch.set_num_threads(1)

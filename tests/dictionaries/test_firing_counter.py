@@ -5,6 +5,7 @@ import torch
 
 from pellucid.core.errors import ConfigError, FileFormatError
 from pellucid.dictionaries import FiringCounter
+from pellucid.kernels.entries import Entries
 
 M = 9
 
@@ -37,6 +38,20 @@ def test_equals_recount_for_any_batch_size(batch):
     assert counter.density().tolist() == [f / len(codes) for f in firings]
     for after in (1, 5, 101, 102):
         assert counter.dead(after).tolist() == [s >= after for s in since]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 101])
+def test_sparse_codes_are_counted_as_their_dense_form(batch):
+    dense, sparse = FiringCounter(M), FiringCounter(M)
+    for piece in some_codes().split(batch):
+        values, latents = piece.topk(5, dim=-1)  # zeros among them: no firing
+        entries = Entries.of_rows(latents, M)
+        dense.update(entries.dense(values.flatten()))
+        sparse.update_entries(entries, values.flatten())
+    states = dense.state_dict(), sparse.state_dict()
+    assert all(torch.equal(torch.as_tensor(states[0][key]), torch.as_tensor(states[1][key])) for key in states[0])
+    with pytest.raises(ConfigError, match="the counter is for 3 latents, got codes of 9"):
+        FiringCounter(3).update_entries(entries, values.flatten())
 
 
 def test_one_firing_makes_a_latent_alive_and_none_leaves_it_dead():

@@ -202,3 +202,19 @@ def test_an_unknown_form_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"unknown kernels 'fast'\. Known: plain, stock, numba"):
         get_form("fast")
     assert get_form("plain") is None
+
+
+def test_gradient_memory_is_used_again_only_when_nothing_holds_it():
+    compiled = get_form("numba")
+    x, encoder, bias, _ = drawn()
+    entries, values = top_k(compiled, x, encoder, bias, K)
+    first = compiled.latent_sums(entries, values, x)
+    kept, place = first.clone(), first.data_ptr()
+    second = compiled.latent_sums(entries, -values, x)
+    assert second.data_ptr() != place and torch.equal(first, kept)
+    view = first[3]
+    del first
+    third = compiled.latent_sums(entries, 2 * values, x)
+    assert third.data_ptr() != place and torch.equal(view, kept[3])
+    del view
+    assert compiled.latent_sums(entries, values, x).data_ptr() == place
