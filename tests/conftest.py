@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.files import write_json
+from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
 VOCABULARY = 97
@@ -147,3 +151,16 @@ def llama_host():
 @pytest.fixture
 def token_inputs():
     return _tokens()
+
+
+@pytest.fixture
+def record_evidence(request):
+    """Write what a long test measured to evidence/<name>.json, with the command that measures it again."""
+
+    def record(name: str, **figures):
+        command = f"make evidence PYTEST='{request.node.nodeid}'"
+        folder = Path(__file__).parent.parent / "evidence"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{name}.json", {"command": command, **figures, **environment()})
+
+    return record

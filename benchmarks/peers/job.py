@@ -84,7 +84,7 @@ def sparsify(settings: dict[str, Any]) -> float:
 
 
 def sae_lens(settings: dict[str, Any]) -> float:
-    """SAELens's LanguageModelSAETrainingRunner with its defaults."""
+    """SAELens's LanguageModelSAETrainingRunner with its defaults, but a buffer that can hold two batches."""
     from datasets import Dataset
     from sae_lens import LanguageModelSAERunnerConfig, LanguageModelSAETrainingRunner, LoggingConfig, TopKTrainingSAEConfig
 
@@ -96,6 +96,7 @@ def sae_lens(settings: dict[str, Any]) -> float:
         model_name=str(model), model_class_name="AutoModelForCausalLM", hook_name=f"model.layers.{settings['layer']}",
         dataset_path="tokens", streaming=False, context_size=tokens.shape[1], prepend_bos=False,
         training_tokens=tokens.numel(), train_batch_size_tokens=settings["batch_rows"] * tokens.shape[1],
+        n_batches_in_buffer=2 * settings["batch_rows"],  # the default buffer is smaller than this batch, which it refuses
         logger=LoggingConfig(log_to_wandb=False), checkpoint_path=None, output_path=settings["out"], device="cpu",
     )  # fmt: skip
     rows = Dataset.from_dict({"input_ids": tokens.tolist()})

@@ -18,12 +18,12 @@ from pellucid.kernels.forms import FORMS
 from pellucid.training import FitConfig, fit, kernels
 from pellucid.training.learner import Learner
 
-D, M = 16, 96
+D, M = 16, 256
 KINDS = {
     "topk": {"n_latents": M, "k": 4},
     "batch_topk": {"n_latents": M, "k": 4},
     "jumprelu": {"n_latents": M, "threshold_init": 0.3, "bandwidth": 0.1},
-    "relu": {"n_latents": M, "l1": 8.0, "bias_init": "mean", "tied_init": True},
+    "relu": {"n_latents": M, "l1": 3.0, "bias_init": "mean", "tied_init": True},
 }
 
 
@@ -40,7 +40,7 @@ def host_and_data():
 
 def run(folder, form, steps=200, **fields):
     host, data = host_and_data()
-    dictionaries = {kind: {"site": "0", "architecture": {"kind": kind, **values}, "lr": 2e-3} for kind, values in KINDS.items()}
+    dictionaries = {kind: {"site": "0", "architecture": {"kind": kind, **values}, "lr": 1e-2} for kind, values in KINDS.items()}
     values = {"dictionaries": dictionaries, "tokens": steps * 64, "batch_rows": 64, "log_every": 1, "kernels": form, **fields}
     return fit(FitConfig.model_validate(values), folder, host=host, data=data)
 

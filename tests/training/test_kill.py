@@ -29,23 +29,45 @@ def _check(run, small, whole):
         json.loads(path.read_text())
 
 
-def test_killed_at_random_moments_of_its_life(fork_server, small, tmp_path):
-    whole = _whole(fork_server, small, tmp_path / "whole", CONFIG)
-    moments = random.Random(0)
+def _killed(fork_server, small, tmp_path, number, seed, **fields):
+    """Kill fits at random moments of their lives until `number` kills landed; return how many fits it took."""
+    config = {**CONFIG, **fields}
+    whole = _whole(fork_server, small, tmp_path / "whole", config)
+    moments = random.Random(seed)
     kills = fits = 0
-    while kills < KILLS:
+    while kills < number:
         run = tmp_path / f"run{fits}"
         fits += 1
+        own = config if "store" not in config else {**config, "store": {"folder": str(tmp_path / f"store{fits}")}}
         status = None
         while status != 0:
-            process = fork_server.fit(run, config=CONFIG)
-            status = process.wait(timeout=moments.uniform(0, 1.05 * whole[2])) if kills < KILLS else process.wait()
+            process = fork_server.fit(run, config=own)
+            status = process.wait(timeout=moments.uniform(0, 1.05 * whole[2])) if kills < number else process.wait()
             if status is None:
                 status = process.kill()
                 kills += status == -9
             assert status in (0, -9), process.log
         _check(run, small, whole)
-    assert kills == KILLS and fits > 1
+    assert kills == number and fits > 1
+    return fits
+
+
+def test_killed_at_random_moments_of_its_life(fork_server, small, tmp_path):
+    _killed(fork_server, small, tmp_path, KILLS, seed=0)
+
+
+def test_killed_at_random_moments_while_it_fills_a_store(fork_server, small, tmp_path):
+    local = {"local": small.dictionaries()["local"]}
+    _killed(fork_server, small, tmp_path, KILLS // 2, seed=1, dictionaries=local, store={"folder": str(tmp_path / "store")})
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("stored", [False, True], ids=["host", "store"])
+def test_two_hundred_kills_all_resume_to_the_same_bytes(fork_server, small, tmp_path, record_evidence, stored):
+    local = {"local": small.dictionaries()["local"]}
+    fields = {"dictionaries": local, "store": {"folder": str(tmp_path / "store")}} if stored else {}
+    fits = _killed(fork_server, small, tmp_path, 200, seed=2, **fields)
+    record_evidence(f"kills_{'store' if stored else 'host'}", kills=200, fits=fits, seed=2, same_bytes=fits)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
