@@ -153,12 +153,7 @@ class Alone:
 
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
-        tensors: dict[str, Tensor] = {}
-        plain: dict[str, Any] = {}
-        for learner in learners:
-            found, plain[learner.name] = learner.state()
-            tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
-        return tensors, plain
+        return state_of(learners)
 
     def spread(self, load: Callable[[], State | None]) -> State | None:
         """Return on every rank what `load` reads on rank 0."""
@@ -180,6 +175,16 @@ class Alone:
         """Yield every dictionary of the fit, whole, on the rank that writes; nothing elsewhere."""
         for learner in learners:
             yield Trained(learner.name, learner.dictionary, learner.warm_start_tokens, learner.seconds)
+
+
+def state_of(learners: Sequence[Learner]) -> State:
+    """Return the state of these learners."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for learner in learners:
+        found, plain[learner.name] = learner.state()
+        tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
+    return tensors, plain
 
 
 class Silent:

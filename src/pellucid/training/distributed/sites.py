@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from pellucid.training.distributed.alone import State
+from pellucid.training.distributed.alone import State, state_of
 from pellucid.training.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -43,11 +42,7 @@ class SiteRanks(Ranks):
 
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
-        tensors: dict[str, Tensor] = {}
-        plain: dict[str, Any] = {}
-        for learner in learners:
-            found, plain[learner.name] = learner.state()
-            tensors |= {f"{learner.name}/{key}": value for key, value in found.items()}
+        tensors, plain = state_of(learners)
         manifest = [[name, list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()]
         parts = self.wire.gather_json([manifest, plain])
         if not self.writes:
