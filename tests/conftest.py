@@ -161,6 +161,6 @@ def record_evidence(request):
         command = f"make evidence PYTEST='{request.node.nodeid}'"
         folder = Path(__file__).parent.parent / "evidence"
         folder.mkdir(exist_ok=True)
-        write_json(folder / f"{name}.json", {"command": command, **figures, **environment()})
+        write_json(folder / f"{name}.json", {**environment(), "command": command, **figures})
 
     return record
