@@ -173,6 +173,7 @@ def _workspace(numbers: int, dtype: torch.dtype, device: torch.device) -> Float[
 def _products(x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"]) -> Iterator[Float[Tensor, "c m"]]:
     """Yield x @ encoder.T chunk by chunk; every chunk is written over the one before."""
     rows = max(1, min(CHUNK_TOKENS, CHUNK_NUMBERS // len(encoder), len(x)))
-    buffer = _workspace(rows * len(encoder), x.dtype, x.device).view(rows, len(encoder))
+    memory = _workspace(max(CHUNK_NUMBERS, len(encoder)), x.dtype, x.device)  # one for all shapes of a fit
+    buffer = memory[: rows * len(encoder)].view(rows, len(encoder))
     for part in x.split(rows) if len(x) else ():
         yield torch.mm(part, encoder.t(), out=buffer[: len(part)])
