@@ -48,10 +48,18 @@ def test_dictionaries_05_3_the_window_scales_with_the_data(factor):
     assert_close(slopes[1], factor**2 * slopes[0], rtol=1e-3, atol=1e-6 * factor**2)
 
 
-@pytest.mark.parametrize(("name", "l0", "mcs"), [("jumprelu 0.05", 3.8, 0.92), ("jumprelu 0.2", 2.75, 0.88)])
-def test_dictionaries_05_3_setup_s(planted, name, l0, mcs):
+@pytest.mark.parametrize(("name", "l0"), [("jumprelu 0.05", 3.8), ("jumprelu 0.2", 2.75)])
+def test_dictionaries_05_3_setup_s(planted, name, l0):
     assert planted[name]["l0"] == pytest.approx(l0, rel=0.15)
-    assert planted[name]["mcs"] == pytest.approx(mcs, abs=0.05)  # another order of sums alone moves it by 0.01
+
+
+def test_dictionaries_05_3_recovery_at_lambda_0_05(planted):
+    assert planted["jumprelu 0.05"]["mcs"] == pytest.approx(0.92, abs=0.03)
+
+
+@pytest.mark.xfail(reason="the sheet states a mean matched cosine of 0.88 at lambda 0.2; 0.913 was measured here")
+def test_dictionaries_05_3_recovery_at_lambda_0_2(planted):
+    assert planted["jumprelu 0.2"]["mcs"] == pytest.approx(0.88, abs=0.03)
 
 
 @pytest.mark.xfail(reason="the sheet states 0.14 dead latents at lambda 0.2; 0.06 was measured here")
