@@ -22,7 +22,7 @@ from pellucid.kernels.entries import ByLatent, Entries
 
 BLOCK = 64
 """Latents whose maximum is taken at once; only blocks that can hold a survivor are looked into."""
-_FAST = {"nsz", "arcp", "contract", "reassoc"}
+FAST = {"nsz", "arcp", "contract", "reassoc"}
 """Lets sums and maxima use vector registers. Infinities and NaN keep their meaning: the loops below test for them."""
 
 
@@ -121,12 +121,12 @@ def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
-def _loop(**options: Any) -> Callable[[Callable[..., None]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
     """Compile a function on its first call and keep the machine code on disk; wrappers that check annotations come off."""
     return lambda function: numba.njit(cache=True, nogil=True, **options)(inspect.unwrap(function))
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _top_rows(pre: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
     n, m = pre.shape
     blocks = (m + BLOCK - 1) // BLOCK
@@ -165,7 +165,7 @@ def _top_rows(pre: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) ->
         _keep_largest(indices[:found], values[:found], k, out_indices[r], out_values[r])
 
 
-@_loop()
+@compiled()
 def _top_row_plain(row: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
     """A row whose sum is not finite: NaN everywhere if it holds one, else the plain search (sums overflow)."""
     values = row + bias
@@ -176,7 +176,7 @@ def _top_row_plain(row: Any, bias: Any, k: Any, out_indices: Any, out_values: An
         _keep_largest(np.arange(len(row)), values, k, out_indices, out_values)
 
 
-@_loop()
+@compiled()
 def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_values: Any) -> None:
     least = np.partition(values, len(values) - k)[len(values) - k]
     kept = 0
@@ -194,7 +194,7 @@ def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_value
             kept += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
@@ -205,7 +205,7 @@ def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
         counts[r] = found
 
 
-@_loop(parallel=True)
+@compiled(parallel=True)
 def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, values: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
@@ -225,7 +225,7 @@ def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, valu
                         place += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any) -> None:
     d = table.shape[1]
     for i in prange(len(starts) - 1):
@@ -239,7 +239,7 @@ def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any)
         out[i] = total
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _entry_dots(starts: Any, latents: Any, x: Any, rows: Any, out: Any) -> None:
     d = x.shape[1]
     for t in prange(len(starts) - 1):
@@ -252,7 +252,7 @@ def _entry_dots(starts: Any, latents: Any, x: Any, rows: Any, out: Any) -> None:
             out[e] = total
 
 
-@_loop()
+@compiled()
 def _turn(token_starts: Any, latents: Any, starts: Any, order: Any, tokens: Any) -> None:
     for latent in latents:
         starts[latent + 1] += 1
@@ -267,7 +267,7 @@ def _turn(token_starts: Any, latents: Any, starts: Any, order: Any, tokens: Any)
             place[latents[e]] += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _remove_parallel(gradient: Any, rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):
@@ -281,7 +281,7 @@ def _remove_parallel(gradient: Any, rows: Any) -> None:
             slope[j] -= along * row[j]
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _unit_rows(rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):
