@@ -47,11 +47,18 @@ def test_same_generator_state_gives_the_same_bytes(config):
 def test_parameters_have_the_stated_names_and_shapes(config):
     dictionary = make_dictionary(config, 6, sample=SAMPLE)
     shapes = {name: tuple(value.shape) for name, value in dictionary.named_parameters()}
-    own = {
-        "gated": {"log_gain": (12,), "magnitude_bias": (12,)},
-        "jumprelu": {"log_threshold": (12,)},
-    }.get(config.kind, {})
-    assert shapes == own | {"encoder": (12, 6), "encoder_bias": (12,), "decoder": (12, 6), "decoder_bias": (6,)}
+    usual = {"encoder": (12, 6), "encoder_bias": (12,), "decoder": (12, 6), "decoder_bias": (6,)}
+    gates = usual | {"log_gain": (12,), "magnitude_bias": (12,)}
+    assert shapes == {
+        "gated": gates,
+        "gated_p_anneal": gates,
+        "jumprelu": usual | {"log_threshold": (12,)},
+        "gba": {"encoder": (12, 6), "gain": (12,), "decoder_bias": (6,)},
+        "matching_pursuit": {"decoder": (12, 6), "decoder_bias": (6,)},
+        "archetypal": {k: v for k, v in usual.items() if k != "decoder"}
+        | {"mixture": (12, 12), "deviation": (12, 6), "log_scale": ()},
+        "threshold": {"decoder": (12, 6), "log_threshold": (12,)},
+    }.get(config.kind, usual)
     assert dictionary.n_latents == 12
     assert dictionary.d_in == 6
 
@@ -59,9 +66,11 @@ def test_parameters_have_the_stated_names_and_shapes(config):
 def test_codes_are_not_negative_and_atoms_are_unit(config):
     dictionary = make_dictionary(config, 6, torch.Generator().manual_seed(0), SAMPLE)
     forward = dictionary(SAMPLE)
-    assert forward.codes.shape == forward.pre.shape == (40, 12)
+    assert forward.codes.shape == (40, 12)
+    assert forward.pre is None or forward.pre.shape == (40, 12)
     assert (forward.codes >= 0).all()
     assert forward.codes is forward.codes  # built once
+    assert dictionary.decoder.shape == (12, 6)
     torch.testing.assert_close(dictionary.atoms().norm(dim=1), torch.ones(12), rtol=0, atol=1e-6)
 
 

@@ -10,7 +10,19 @@ from pellucid.dictionaries import ARCHITECTURES, load_dictionary
 from pellucid.training import trainer
 
 SMALL = {"n_latents": 40}
-SETTINGS = {"topk": {"k": 3}, "batch_topk": {"k": 3}, "gated": {"l1": 1e-3}, "jumprelu": {"target_l0": 3.0}}
+SETTINGS = {
+    "topk": {"k": 3},
+    "batch_topk": {"k": 3},
+    "gated": {"l1": 1e-3},
+    "jumprelu": {"target_l0": 3.0},
+    "matryoshka": {"k": 3, "groups": (0.1, 0.3)},
+    "p_anneal": {"l1": 1e-3},
+    "gated_p_anneal": {"l1": 1e-3},
+    "gba": {"n_groups": 2, "every": 2},
+    "matching_pursuit": {"pursuit_steps": 3},
+    "archetypal": {"k": 3},
+    "threshold": {"target_l0": 3.0},
+}
 
 
 @pytest.fixture(params=list(ARCHITECTURES))

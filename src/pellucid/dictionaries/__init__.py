@@ -1,19 +1,28 @@
 """Sparse dictionaries: one file per architecture, one registry, one file format."""
 
+from pellucid.dictionaries.archetypal import ArchetypalConfig, ArchetypalDictionary
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.batch_topk import BatchTopKConfig, BatchTopKDictionary
 from pellucid.dictionaries.counters import FiringCounter
 from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
 from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
+from pellucid.dictionaries.gba import GbaConfig, GbaDictionary
 from pellucid.dictionaries.jumprelu import JumpReluConfig, JumpReluDictionary
+from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, MatchingPursuitDictionary
+from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
 from pellucid.dictionaries.mode import inference
+from pellucid.dictionaries.p_anneal import GatedPAnnealConfig, GatedPAnnealDictionary, PAnnealConfig, PAnnealDictionary
 from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
 from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
+from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
+from pellucid.dictionaries.top_afa import TopAfaConfig, TopAfaDictionary
 from pellucid.dictionaries.topk import TopKConfig, TopKDictionary
 
 __all__ = [
     "ARCHITECTURES",
     "AnyArchitecture",
+    "ArchetypalConfig",
+    "ArchetypalDictionary",
     "ArchitectureBase",
     "BatchTopKConfig",
     "BatchTopKDictionary",
@@ -23,10 +32,24 @@ __all__ = [
     "Forward",
     "GatedConfig",
     "GatedDictionary",
+    "GatedPAnnealConfig",
+    "GatedPAnnealDictionary",
+    "GbaConfig",
+    "GbaDictionary",
     "JumpReluConfig",
     "JumpReluDictionary",
+    "MatchingPursuitConfig",
+    "MatchingPursuitDictionary",
+    "MatryoshkaConfig",
+    "MatryoshkaDictionary",
+    "PAnnealConfig",
+    "PAnnealDictionary",
     "ReluConfig",
     "ReluDictionary",
+    "ThresholdConfig",
+    "ThresholdDictionary",
+    "TopAfaConfig",
+    "TopAfaDictionary",
     "TopKConfig",
     "TopKDictionary",
     "inference",

@@ -115,10 +115,14 @@ class Dictionary(nn.Module):
         self.form: Form | None = None
         self.batch_mean: Callable[[Tensor], Tensor] = mean_over_rows
         """Mean over the tokens of a batch, [n, ...] -> [...], without gradients across ranks where ranks share the batch."""
-        self.encoder = nn.Parameter(torch.zeros(config.n_latents, d_in))
-        self.encoder_bias = nn.Parameter(torch.zeros(config.n_latents))
-        self.decoder = nn.Parameter(torch.zeros(config.n_latents, d_in))
-        self.decoder_bias = nn.Parameter(torch.zeros(d_in))
+        self.create_tensors(config.n_latents, d_in)
+
+    def create_tensors(self, m: int, d: int) -> None:
+        """Register the parameters and buffers, all zero; a subclass that ties some of them has properties in their place."""
+        self.encoder = nn.Parameter(torch.zeros(m, d))
+        self.encoder_bias = nn.Parameter(torch.zeros(m))
+        self.decoder = nn.Parameter(torch.zeros(m, d))
+        self.decoder_bias = nn.Parameter(torch.zeros(d))
 
     @property
     def n_latents(self) -> int:
@@ -151,6 +155,9 @@ class Dictionary(nn.Module):
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
         """Set every parameter to its starting value, using a sample of activations where the config needs one."""
         raise NotImplementedError
+
+    def begin_step(self, progress: float) -> None:
+        """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""
 
     def before_step(self) -> None:
         """Change gradients before clipping and the optimizer's step; by default nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,13 +17,18 @@ from pellucid.kernels.forms import Form
 from pellucid.kernels.sparse import top_of_batch
 
 
-class BatchTopKConfig(LargestKConfig, AuxiliaryConfig, UnitAtomConfig):
+class LargestOfBatchConfig(LargestKConfig, AuxiliaryConfig, UnitAtomConfig):
+    """Settings of architectures that keep the largest pre-activations of a batch."""
+
+    threshold_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Decay per batch of the running mean that becomes the threshold of inference; 0 takes the last batch alone."""
+
+
+class BatchTopKConfig(LargestOfBatchConfig):
     """BatchTopK dictionary: of n tokens together the k * n largest pre-activations survive."""
 
     kind: Literal["batch_topk"] = "batch_topk"
     """Name of the architecture."""
-    threshold_decay: float = Field(default=0.99, ge=0, lt=1)
-    """Decay per batch of the running mean that becomes the threshold of inference; 0 takes the last batch alone."""
 
 
 class BatchTopKDictionary(UnitAtomDictionary):
@@ -45,13 +50,13 @@ class BatchTopKDictionary(UnitAtomDictionary):
     """
 
     kind = "batch_topk"
-    Config = BatchTopKConfig
-    config: BatchTopKConfig
+    Config: ClassVar[type[LargestOfBatchConfig]] = BatchTopKConfig
+    config: LargestOfBatchConfig
     sparse = True
     threshold: Float[Tensor, ""]
     threshold_weight: Float[Tensor, ""]
 
-    def __init__(self, config: BatchTopKConfig, d_in: int) -> None:
+    def __init__(self, config: LargestOfBatchConfig, d_in: int) -> None:
         super().__init__(config, d_in)
         self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("threshold_weight", torch.zeros(()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,15 +14,20 @@ from pellucid.dictionaries.base import Forward
 from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
 
 
-class GatedConfig(UnitAtomConfig):
+class GateSettings(UnitAtomConfig):
+    """Settings of every dictionary with gates."""
+
+    gate_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight of the gates' own reconstruction error, which alone keeps them open; 0 turns it off and lets them close."""
+
+
+class GatedConfig(GateSettings):
     """Gated dictionary: the L1 penalty acts on the gates and does not shrink the codes."""
 
     kind: Literal["gated"] = "gated"
     """Name of the architecture."""
     l1: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Sparsity coefficient lambda; the penalty is lambda / d times the mean sum of positive gate logits."""
-    gate_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Weight of the gates' own reconstruction error, which alone keeps them open; 0 turns it off and lets them close."""
 
 
 class GatedDictionary(UnitAtomDictionary):
@@ -40,10 +45,10 @@ class GatedDictionary(UnitAtomDictionary):
     """
 
     kind = "gated"
-    Config = GatedConfig
-    config: GatedConfig
+    Config: ClassVar[type[GateSettings]] = GatedConfig
+    config: GateSettings
 
-    def __init__(self, config: GatedConfig, d_in: int) -> None:
+    def __init__(self, config: GateSettings, d_in: int) -> None:
         super().__init__(config, d_in)
         self.log_gain = nn.Parameter(torch.zeros(config.n_latents))
         self.magnitude_bias = nn.Parameter(torch.zeros(config.n_latents))
@@ -62,11 +67,16 @@ class GatedDictionary(UnitAtomDictionary):
         """Return {"sparsity", "gate"} as the class says; "gate" is left out if its coefficient is 0."""
         assert forward.pre is not None
         gates = forward.pre.relu()
-        terms = {"sparsity": self.config.l1 / self.d_in * gates.sum(dim=-1).mean()}
+        terms = {"sparsity": self.sparsity(gates)}
         if self.config.gate_coefficient > 0:
             by_gates = gates @ self.decoder.detach() + self.decoder_bias.detach()
             terms["gate"] = self.config.gate_coefficient * mse_loss(by_gates, self.accept(x).detach())
         return terms
+
+    def sparsity(self, gates: Float[Tensor, "n m"]) -> Float[Tensor, ""]:
+        """Return the penalty on the positive gate logits [n, m]."""
+        assert isinstance(self.config, GatedConfig)
+        return self.config.l1 / self.d_in * gates.sum(dim=-1).mean()
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,11 +20,9 @@ COEFFICIENT, TARGET_COEFFICIENT = 2e-3, 1.0
 """Default of `l0_coefficient` without and with a target."""
 
 
-class JumpReluConfig(UnitAtomConfig):
-    """JumpReLU dictionary: a latent is active where its pre-activation exceeds its own learnt threshold."""
+class JumpSettings(UnitAtomConfig):
+    """Settings of every dictionary with learnt thresholds."""
 
-    kind: Literal["jumprelu"] = "jumprelu"
-    """Name of the architecture."""
     l0_coefficient: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Weight lambda of the penalty on L0, as a share of the activations' energy; default 0.002, with target_l0 1."""
     target_l0: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -35,6 +33,13 @@ class JumpReluConfig(UnitAtomConfig):
     """Width of the window around a threshold in which pre-activations move it, in units of the input scale."""
     input_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Root mean square distance of activations from the decoder bias; measured on a sample if not given."""
+
+
+class JumpReluConfig(JumpSettings):
+    """JumpReLU dictionary: a latent is active where its pre-activation exceeds its own learnt threshold."""
+
+    kind: Literal["jumprelu"] = "jumprelu"
+    """Name of the architecture."""
 
 
 class JumpReluDictionary(UnitAtomDictionary):
@@ -62,12 +67,12 @@ class JumpReluDictionary(UnitAtomDictionary):
     """
 
     kind = "jumprelu"
-    Config = JumpReluConfig
-    config: JumpReluConfig
+    Config: ClassVar[type[JumpSettings]] = JumpReluConfig
+    config: JumpSettings
     sparse = True
     input_scale: Float[Tensor, ""]
 
-    def __init__(self, config: JumpReluConfig, d_in: int) -> None:
+    def __init__(self, config: JumpSettings, d_in: int) -> None:
         super().__init__(config, d_in)
         self.log_threshold = nn.Parameter(torch.zeros(config.n_latents))
         self.register_buffer("input_scale", torch.ones(()))

@@ -10,11 +10,18 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from pellucid.core.errors import ConfigError, did_you_mean
+from pellucid.dictionaries.archetypal import ArchetypalDictionary
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
 from pellucid.dictionaries.gated import GatedDictionary
+from pellucid.dictionaries.gba import GbaDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
+from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
+from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
+from pellucid.dictionaries.p_anneal import GatedPAnnealDictionary, PAnnealDictionary
 from pellucid.dictionaries.relu import ReluDictionary
+from pellucid.dictionaries.threshold import ThresholdDictionary
+from pellucid.dictionaries.top_afa import TopAfaDictionary
 from pellucid.dictionaries.topk import TopKDictionary
 
 ARCHITECTURES: dict[str, type[Dictionary]] = {
@@ -23,6 +30,14 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "batch_topk": BatchTopKDictionary,
     "gated": GatedDictionary,
     "jumprelu": JumpReluDictionary,
+    "matryoshka": MatryoshkaDictionary,
+    "p_anneal": PAnnealDictionary,
+    "gated_p_anneal": GatedPAnnealDictionary,
+    "top_afa": TopAfaDictionary,
+    "gba": GbaDictionary,
+    "matching_pursuit": MatchingPursuitDictionary,
+    "archetypal": ArchetypalDictionary,
+    "threshold": ThresholdDictionary,
 }
 """Name -> class; the name is the config's `kind`."""
 

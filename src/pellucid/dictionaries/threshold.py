@@ -1,0 +1,119 @@
+"""Threshold-activated dictionary under the atomic inner product."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from pellucid.core.errors import ConfigError, NumericsError
+from pellucid.dictionaries.initial import random_unit_rows
+from pellucid.dictionaries.jumprelu import JumpReluDictionary, JumpSettings
+
+RIDGE = 1e-6
+"""Added to the second moment, as a share of its mean eigenvalue, so that directions no activation uses stay finite."""
+
+
+class ThresholdConfig(JumpSettings):
+    """Threshold dictionary (TSAE): the encoder is the decoder seen through the atomic inner product."""
+
+    kind: Literal["threshold"] = "threshold"
+    """Name of the architecture."""
+    bias_init: Literal["zeros"] = "zeros"
+    """There is no decoder bias: the atomic inner product takes care of a common offset."""
+    atomic: bool = True
+    """Measure the inner product on the starting sample; False keeps the Euclidean one."""
+    input_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Root mean square norm of activations under the inner product; default sqrt(d), which the atomic one gives."""
+
+
+class ThresholdDictionary(JumpReluDictionary):
+    """Threshold-activated dictionary (Hindupur et al. 2025, arXiv 2509.20784, 'atoms theory').
+
+        <u, v>_S = u' S v,  S = (E[x x'])^-1 over the starting sample (the atomic inner product)
+        pre = <decoder_i, x>_S,  z = pre where pre > theta, else 0
+        reconstruction = z @ decoder,  atoms of unit S-norm: <decoder_i, decoder_i>_S = 1
+
+    Only the decoder and the thresholds are learnt: the encoder is decoder @ S. Penalty and pseudo-gradients as in
+    `JumpReluDictionary`. `metric` [d, d] holds S; a common offset of all activations, or any invertible change of their
+    coordinates, leaves inner products as they are.
+    """
+
+    kind = "threshold"
+    Config = ThresholdConfig
+    config: ThresholdConfig
+    metric: Float[Tensor, "d d"]
+
+    def create_tensors(self, m: int, d: int) -> None:
+        """Register the atoms and the inner product."""
+        self.decoder = nn.Parameter(torch.zeros(m, d))
+        self.register_buffer("metric", torch.zeros(d, d))
+
+    @property
+    def encoder(self) -> Float[Tensor, "m d"]:  # type: ignore[override]
+        """decoder @ S."""
+        return self.decoder @ self.metric
+
+    @property
+    def encoder_bias(self) -> Float[Tensor, " m"]:  # type: ignore[override]
+        """Zero."""
+        return self.decoder.new_zeros(self.n_latents)
+
+    @property
+    def decoder_bias(self) -> Float[Tensor, " d"]:  # type: ignore[override]
+        """Zero."""
+        return self.decoder.new_zeros(self.d_in)
+
+    def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """Return the atomic inner products of x with the atoms; SiteError if x does not fit."""
+        return linear(self.accept(x), self.encoder)
+
+    def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
+        """Return codes @ decoder."""
+        return codes @ self.decoder
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
+        """Measure S and start at random directions of unit S-norm, thresholds equal."""
+        if self.config.atomic:
+            self.metric.copy_(atomic_metric(sample, self.d_in))
+        else:
+            self.metric.copy_(torch.eye(self.d_in))
+        self.decoder.copy_(random_unit_rows(self.n_latents, self.d_in, generator))
+        self._unit()
+        self.input_scale.fill_(self.config.input_scale or self.d_in**0.5)
+        self.log_threshold.fill_(float(torch.log(self.config.threshold_init * self.input_scale)))
+
+    def before_step(self) -> None:
+        """Gradients stay as they are: the length that `after_step` restores is not Euclidean."""
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Scale every atom back to unit S-norm."""
+        self._unit()
+
+    def _unit(self) -> None:
+        lengths = (self.encoder * self.decoder).sum(dim=-1, keepdim=True).clamp_min(1e-12).sqrt()
+        self.decoder.div_(lengths)
+
+
+def atomic_metric(sample: Float[Tensor, "n d"] | None, d_in: int) -> Float[Tensor, "d d"]:
+    """Return S = (E[x x'] + ridge)^-1 over the sample, float64; ridge is RIDGE times the mean eigenvalue.
+
+    Raises ConfigError if there is no sample or fewer rows than dimensions, NumericsError if it is zero or not finite.
+    """
+    rows = 0 if sample is None else len(sample)
+    if sample is None or rows < d_in:
+        raise ConfigError(
+            f"the atomic inner product of width {d_in} needs at least as many activations, got {rows}. "
+            f"Raise sample_rows, or set atomic to false"
+        )
+    moment = sample.detach().double().T @ sample.detach().double() / rows
+    mean = float(moment.diagonal().mean())
+    if not 0 < mean < float("inf"):
+        raise NumericsError("the sample's activations are all zero or not finite. Check the site")
+    return torch.linalg.inv(moment + RIDGE * mean * torch.eye(d_in, dtype=torch.float64, device=moment.device))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.dictionaries.naive import NONE_DEAD, D, M, N, moved, sample
+from torch.testing import assert_close
+
+from pellucid.core.errors import ConfigError
+from pellucid.dictionaries import ThresholdConfig, make_dictionary
+from pellucid.dictionaries.threshold import RIDGE, atomic_metric
+from pellucid.kernels.forms import get_form
+
+CONFIG = ThresholdConfig(n_latents=M, bandwidth=0.3, threshold_init=0.2, l0_coefficient=0.1)
+
+
+def test_forward_and_penalty_equal_a_naive_loop():
+    dictionary, x = moved(CONFIG), sample()
+    forward = dictionary(x)
+    active = 0
+    for t in range(N):
+        wanted = torch.zeros(D, dtype=torch.float64)
+        for i in range(M):
+            u = sum(float(dictionary.decoder[i, a] * dictionary.metric[a, b] * x[t, b]) for a in range(D) for b in range(D))
+            z = u if u > float(dictionary.threshold[i]) else 0.0
+            active += z > 0
+            assert float(forward.codes[t, i]) == pytest.approx(z, abs=1e-10)
+            wanted += z * dictionary.decoder[i].detach()
+        assert_close(forward.reconstruction[t].detach(), wanted)
+    sparsity = float(dictionary.penalty(forward, x, NONE_DEAD)["sparsity"].detach())
+    assert 0 < active < N * M and sparsity == pytest.approx(0.1 * active / N)  # input_scale^2 / d is 1
+
+
+def test_atoms_have_unit_length_under_the_inner_product():
+    dictionary = moved(CONFIG, by=1.0)
+    squares = torch.einsum("ia,ab,ib->i", dictionary.decoder, dictionary.metric, dictionary.decoder)
+    assert_close(squares.detach(), torch.ones(M, dtype=torch.float64))
+
+
+def test_the_metric_inverts_the_second_moment():
+    x = sample(400)
+    moment = sum(torch.outer(row, row) for row in x) / len(x)
+    ridge = RIDGE * float(moment.diagonal().mean())
+    assert_close(atomic_metric(x, D) @ (moment + ridge * torch.eye(D, dtype=torch.float64)), torch.eye(D, dtype=torch.float64))
+
+
+def test_a_change_of_coordinates_changes_no_inner_product():
+    x, turn = sample(400), torch.randn(D, D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    left = torch.einsum("na,ab,mb->nm", x, atomic_metric(x, D), x)
+    moved_x = x @ turn.T
+    right = torch.einsum("na,ab,mb->nm", moved_x, atomic_metric(moved_x, D), moved_x)
+    assert_close(left, right, rtol=1e-3, atol=1e-3)  # the ridge is not invariant
+
+
+def test_reconstruction_slope_reaches_the_atoms_through_encoder_and_decoder():
+    dictionary, x = moved(CONFIG).eval(), sample()
+    (dictionary(x).reconstruction - x).square().mean().backward()
+    direction = torch.randn(M, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    before, values = dictionary.decoder.detach().clone(), []
+    for sign in (1, -1):
+        dictionary.decoder.data.copy_(before + sign * 1e-7 * direction)
+        values.append(float((dictionary(x).reconstruction - x).square().mean().detach()))
+    assert float((dictionary.decoder.grad * direction).sum()) == pytest.approx((values[0] - values[1]) / 2e-7, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["stock", "numba"])
+def test_sparse_kernels_give_the_same(name):
+    config, found = ThresholdConfig(n_latents=96, threshold_init=0.9, bandwidth=0.05), []
+    for form in (None, get_form(name)):
+        dictionary = make_dictionary(config, 8, torch.Generator().manual_seed(0), sample(64, 8).float())
+        dictionary.form, x = form, sample(64, 8).float()
+        forward = dictionary(x)
+        assert (forward.entries is None) == (form is None)
+        terms = dictionary.penalty(forward, x, torch.zeros(96, dtype=torch.bool))
+        (terms["sparsity"] + (forward.reconstruction - x).square().mean()).backward()
+        found.append([forward.reconstruction.detach(), *(p.grad for p in dictionary.parameters())])
+    for left, right in zip(*found, strict=True):
+        assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sample_that_cannot_give_the_metric_is_refused():
+    with pytest.raises(ConfigError, match="needs at least as many activations, got 3"):
+        make_dictionary(CONFIG, D, torch.Generator(), sample(3).float())
+    euclidean = make_dictionary(ThresholdConfig(n_latents=M, atomic=False), D, torch.Generator())
+    assert torch.equal(euclidean.metric, torch.eye(D))
