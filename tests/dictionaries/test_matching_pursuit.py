@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from tests.dictionaries.naive import D, M, N, check_slopes, moved, sample
