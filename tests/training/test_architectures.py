@@ -22,6 +22,8 @@ SETTINGS = {
     "matching_pursuit": {"pursuit_steps": 3},
     "archetypal": {"k": 3},
     "threshold": {"target_l0": 3.0},
+    "codebook": {"k": 3},
+    "discrete": {"l1": 1e-3},
 }
 
 

@@ -3,7 +3,9 @@
 from pellucid.dictionaries.archetypal import ArchetypalConfig, ArchetypalDictionary
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.batch_topk import BatchTopKConfig, BatchTopKDictionary
+from pellucid.dictionaries.codebook import CodebookConfig, CodebookDictionary
 from pellucid.dictionaries.counters import FiringCounter
+from pellucid.dictionaries.discrete import DiscreteConfig, DiscreteDictionary
 from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
 from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
 from pellucid.dictionaries.gba import GbaConfig, GbaDictionary
@@ -26,8 +28,12 @@ __all__ = [
     "ArchitectureBase",
     "BatchTopKConfig",
     "BatchTopKDictionary",
+    "CodebookConfig",
+    "CodebookDictionary",
     "Dictionary",
     "DictionaryHeader",
+    "DiscreteConfig",
+    "DiscreteDictionary",
     "FiringCounter",
     "Forward",
     "GatedConfig",

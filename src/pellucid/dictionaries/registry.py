@@ -13,6 +13,8 @@ from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.dictionaries.archetypal import ArchetypalDictionary
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
+from pellucid.dictionaries.codebook import CodebookDictionary
+from pellucid.dictionaries.discrete import DiscreteDictionary
 from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.gba import GbaDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
@@ -38,6 +40,8 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "matching_pursuit": MatchingPursuitDictionary,
     "archetypal": ArchetypalDictionary,
     "threshold": ThresholdDictionary,
+    "codebook": CodebookDictionary,
+    "discrete": DiscreteDictionary,
 }
 """Name -> class; the name is the config's `kind`."""
 
