@@ -1,0 +1,2 @@
+SHAPES=[]
+def shapes_side_by_side(*a): return []
