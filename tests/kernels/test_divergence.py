@@ -153,6 +153,77 @@ def test_half_precision_is_measured_in_float32():
     assert_close(found.detach(), plain_kl(head(original), head(spliced.detach())).mean(), atol=1e-6, rtol=1e-6)
 
 
+CLASSES = divergence.MANY_CLASSES + 13
+
+
+@pytest.fixture
+def wide():
+    """Two sets of features and a read-out with enough classes for the compiled rows, float32."""
+    head = nn.Linear(D, CLASSES)
+    nn.init.normal_(head.weight, std=2, generator=torch.Generator().manual_seed(0))
+    return head.requires_grad_(False), features_of(1, torch.float32), features_of(2, torch.float32)
+
+
+def without_compiled(monkeypatch):
+    monkeypatch.setattr(divergence, "_compiled_rows", lambda: None)
+
+
+@DIRECTIONS
+def test_compiled_rows_equal_the_plain_form_in_float64(wide, reverse):
+    head, original, spliced = wide
+    exact = spliced.double().requires_grad_()
+    wanted = plain_kl(head.double()(original.double()), head(exact), reverse=reverse).mean()
+    head.float()
+    spliced.requires_grad_()
+    found = mean_kl(Teacher(head, original), spliced, reverse=reverse)
+    found.backward()
+    wanted.backward()
+    assert divergence._compiled(head(original)) is not None
+    assert float(found.detach()) == pytest.approx(float(wanted.detach()), rel=2e-6)
+    assert_close(spliced.grad.double(), exact.grad, atol=2e-5 * float(exact.grad.abs().max()), rtol=0)
+
+
+def test_compiled_rows_are_as_near_to_float64_as_stock_operators(wide, monkeypatch):
+    head, original, spliced = wide
+    logits = head(original), head(spliced)
+    wanted = plain_kl(*(x.double() for x in logits))
+
+    def error() -> float:
+        kl, _ = divergence._chunk(divergence._log_softmax(logits[0]), logits[1], False, True)
+        return float((kl.double() - wanted).abs().max())
+
+    compiled = error()
+    without_compiled(monkeypatch)
+    assert 0 < compiled <= 4 * error()
+
+
+def test_compiled_rows_leave_their_arguments_alone(wide):
+    _, original, spliced = wide
+    logits = [torch.nn.functional.pad(x, (0, CLASSES - D)).requires_grad_() for x in (original, spliced)]
+    before = [x.detach().clone() for x in logits]
+    mean_kl(Teacher(nn.Identity(), logits[0].detach()), logits[1]).backward()
+    assert all(torch.equal(x, y) for x, y in zip(logits, before, strict=True))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_compiled_rows_do_not_hide_what_is_not_finite(wide, bad):
+    head, original, spliced = wide
+    spliced[3, 2] = bad
+    kl, slope = divergence._chunk(divergence._log_softmax(head(original)), head(spliced), False, True)
+    assert kl.isnan()[3] and slope[3].isnan().all()
+    assert kl.isfinite().sum() == N - 1
+
+
+def test_compiled_rows_reach_from_the_smallest_to_the_largest_logit():
+    original = torch.zeros(1, CLASSES)
+    original[0, :3] = torch.tensor([1e4, 0.0, -1e4])
+    spliced = (-original).requires_grad_()
+    kl = mean_kl(Teacher(nn.Identity(), original), spliced)
+    kl.backward()
+    assert float(kl.detach()) == pytest.approx(2e4) and spliced.grad.isfinite().all()
+    assert spliced.grad[0, 0] == -1 and spliced.grad[0, 2] == 1
+
+
 def test_far_apart_logits_stay_finite():
     original = torch.tensor([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0]])
     spliced = (-original).requires_grad_()

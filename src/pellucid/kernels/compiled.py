@@ -23,7 +23,7 @@ from pellucid.kernels.entries import ByLatent, Entries
 BLOCK, SMALL_BLOCK = 64, 8
 """Latents whose maximum is taken at once; only blocks that can hold a survivor are looked into. The smaller ones where
 there would be no more of the larger than survivors: at 512 latents and k = 16 selection takes a third of the time."""
-_FAST = {"nsz", "arcp", "contract", "reassoc"}
+FAST = {"nsz", "arcp", "contract", "reassoc"}
 """Lets sums and maxima use vector registers. Infinities and NaN keep their meaning: the loops below test for them."""
 
 
@@ -123,13 +123,18 @@ def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
-def _loop(**options: Any) -> Callable[[Callable[..., None]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
     """Compile a function on its first call and keep the machine code on disk; wrappers that check annotations come off."""
     return lambda function: numba.njit(cache=True, nogil=True, **options)(inspect.unwrap(function))
 
 
+<<<<<<< HEAD
 @_loop(parallel=True, fastmath=_FAST)
 def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_values: Any) -> None:
+=======
+@compiled(parallel=True, fastmath=FAST)
+def _top_rows(pre: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
+>>>>>>> main
     n, m = pre.shape
     blocks = (m + block - 1) // block
     for r in prange(n):
@@ -167,7 +172,7 @@ def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_val
         _keep_largest(indices[:found], values[:found], k, out_indices[r], out_values[r])
 
 
-@_loop()
+@compiled()
 def _top_row_plain(row: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
     """A row whose sum is not finite: NaN everywhere if it holds one, else the plain search (sums overflow)."""
     values = row + bias
@@ -178,7 +183,7 @@ def _top_row_plain(row: Any, bias: Any, k: Any, out_indices: Any, out_values: An
         _keep_largest(np.arange(len(row)), values, k, out_indices, out_values)
 
 
-@_loop()
+@compiled()
 def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_values: Any) -> None:
     least = np.partition(values, len(values) - k)[len(values) - k]
     kept = 0
@@ -196,7 +201,7 @@ def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_value
             kept += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
@@ -207,7 +212,7 @@ def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
         counts[r] = found
 
 
-@_loop(parallel=True)
+@compiled(parallel=True)
 def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, values: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
@@ -227,7 +232,7 @@ def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, valu
                         place += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any) -> None:
     d = table.shape[1]
     for i in prange(len(starts) - 1):
@@ -241,7 +246,7 @@ def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any)
         out[i] = total
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _entry_dots(starts: Any, latents: Any, x: Any, rows: Any, out: Any) -> None:
     d = x.shape[1]
     for t in prange(len(starts) - 1):
@@ -254,7 +259,7 @@ def _entry_dots(starts: Any, latents: Any, x: Any, rows: Any, out: Any) -> None:
             out[e] = total
 
 
-@_loop()
+@compiled()
 def _turn(token_starts: Any, latents: Any, starts: Any, order: Any, tokens: Any) -> None:
     for latent in latents:
         starts[latent + 1] += 1
@@ -269,7 +274,7 @@ def _turn(token_starts: Any, latents: Any, starts: Any, order: Any, tokens: Any)
             place[latents[e]] += 1
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _remove_parallel(gradient: Any, rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):
@@ -283,7 +288,7 @@ def _remove_parallel(gradient: Any, rows: Any) -> None:
             slope[j] -= along * row[j]
 
 
-@_loop(parallel=True, fastmath=_FAST)
+@compiled(parallel=True, fastmath=FAST)
 def _unit_rows(rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):

@@ -6,7 +6,10 @@ respect to the spliced features is computed together with its value and handed t
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +23,9 @@ Readout = Callable[[Tensor], Tensor]
 CHUNK_NUMBERS = 24 << 20
 """Logits held at once, about 100 MB in float32. A smaller chunk reads the whole unembedding more often: on two CPU cores
 85 rows of 49,152 classes take 1.5 times as long as 512."""
+
+MANY_CLASSES = 1024
+"""From this many classes on the compiled rows are worth their compilation."""
 
 
 def plain_kl(original: Float[Tensor, "n v"], spliced: Float[Tensor, "n v"], reverse: bool = False) -> Float[Tensor, " n"]:
@@ -97,6 +103,9 @@ def _chunk(log_p: Tensor, logits: Tensor, reverse: bool, wants_grad: bool) -> tu
 
     Forward: d/dl = q - p. Reverse: d/dl = q (log q - log p - KL).
     """
+    if not reverse and (compiled := _compiled(logits)) and log_p.dtype == torch.float32:
+        kl, slope = compiled.forward_kl(log_p, logits)
+        return kl, slope
     log_q = _log_softmax(logits)
     if reverse:
         q = log_q.exp()
@@ -109,4 +118,21 @@ def _chunk(log_p: Tensor, logits: Tensor, reverse: bool, wants_grad: bool) -> tu
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
+    if compiled := _compiled(logits):
+        out: Tensor = compiled.log_softmax(logits)
+        return out
     return log_softmax(logits.float() if logits.dtype.itemsize < 4 else logits, dim=-1)
+
+
+def _compiled(logits: Tensor) -> ModuleType | None:
+    """Return the compiled rows where they apply: many classes in float32 on the CPU."""
+    applies = logits.device.type == "cpu" and logits.dtype == torch.float32 and logits.shape[-1] >= MANY_CLASSES
+    return _compiled_rows() if applies else None
+
+
+@cache
+def _compiled_rows() -> ModuleType | None:
+    try:
+        return importlib.import_module("pellucid.kernels.compiled_divergence")
+    except ImportError:
+        return None  # no wheel for this platform: PyTorch's operators do
