@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from end_to_end import CONTEXT, HOSTS, ROWS, plain, rows_at, token_ids
 from torch import Tensor
 
 from pellucid import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Host, ReluConfig, TopKConfig
@@ -26,23 +27,12 @@ from pellucid.core.allocator import keep_freed_memory
 from pellucid.core.provenance import environment
 from pellucid.dictionaries import make_dictionary
 from pellucid.hosts.splice import SharedPass
-from pellucid.kernels.divergence import Teacher, plain_kl
+from pellucid.kernels.divergence import Teacher
 from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner
 
-ROWS, CONTEXT = 8, 128
 
-
-def small_llama() -> Host:
-    """A 12-block Llama, d = 256, vocabulary 8,192, random weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    shape = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 12, "num_attention_heads": 8}
-    return Host(LlamaForCausalLM(LlamaConfig(**shape, vocab_size=8192, use_cache=False)), name="llama-12x256")
-
-
-def contenders(host: Host, inputs: dict[str, Tensor], relu: bool) -> dict[str, Callable[[], None]]:
+def contenders(host: Host, inputs: dict[str, Tensor], relu: bool) -> dict[str, Callable[[], object]]:
     """Return one whole step of each contender, ready to be called again and again."""
     site = host.site(f"layers.{len(host.blocks) // 2}")
     with torch.no_grad():
@@ -70,55 +60,19 @@ def contenders(host: Host, inputs: dict[str, Tensor], relu: bool) -> dict[str, C
         with torch.no_grad():
             host.module(**inputs)
 
+    by_hand = plain(host, len(host.blocks) // 2, sample, architecture)
+
     return {
         "forward": forward,
         "e2e": ours(EndToEnd()),
         "e2e+ds": ours(EndToEndDownstream()),
-        "plain": plain(host, inputs, sample, architecture),
+        "plain": lambda: by_hand(inputs),
     }
-
-
-def rows_at(host: Host, inputs: dict[str, Tensor], site: Any) -> Tensor:
-    """Return the site's rows for starting values."""
-    return SharedPass(host, inputs, None, capture=[site], features=False).rows(site)
-
-
-def plain(host: Host, inputs: dict[str, Tensor], sample: Tensor, architecture: Any) -> Callable[[], None]:
-    """The procedure anyone would write first: hook, two full forwards, full logits."""
-    block = host.module.get_submodule(host.blocks[len(host.blocks) // 2])
-    width = sample.shape[-1]
-    dictionary = make_dictionary(architecture, width, torch.Generator().manual_seed(0), sample)
-    optimizer = torch.optim.Adam(dictionary.parameters(), lr=1e-4)
-
-    def step() -> None:
-        with torch.no_grad():
-            original = host.module(**inputs).logits
-        forwards: list[Any] = []
-
-        def hook(_: Any, __: Any, output: Tensor) -> Tensor:
-            forwards.append((output, dictionary(output.reshape(-1, width))))
-            return forwards[-1][1].reconstruction.reshape(output.shape)
-
-        handle = block.register_forward_hook(hook)
-        spliced = host.module(**inputs).logits
-        handle.remove()
-        classes = spliced.shape[-1]
-        kl = plain_kl(original.reshape(-1, classes), spliced.reshape(-1, classes)).mean()
-        rows, forward = forwards[0]
-        penalty = dictionary.penalty(forward, rows.reshape(-1, width), torch.zeros(architecture.n_latents, dtype=torch.bool))
-        optimizer.zero_grad(set_to_none=True)
-        sum(penalty.values(), kl).backward()
-        torch.nn.utils.clip_grad_norm_(dictionary.parameters(), 10.0)
-        optimizer.step()
-
-    return step
 
 
 def measure(host: Host, repeats: int, relu: bool) -> dict[str, Any]:
     """Return median seconds of each contender and the median over turns of its ratio to the forward of that turn."""
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = int(host.module.config.vocab_size)  # type: ignore[union-attr, arg-type]
-    inputs = {"input_ids": torch.randint(3, vocabulary, (ROWS, CONTEXT), generator=generator)}
+    inputs = {"input_ids": token_ids(host, ROWS)}
     seconds: dict[str, list[float]] = {}
     with host.held():
         steps = contenders(host, inputs, relu)
@@ -146,11 +100,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--relu", action="store_true", help="a ReLU dictionary with 8 d latents")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--hosts", nargs="*", default=["smollm2", "llama-12x256"])
+    parser.add_argument("--hosts", nargs="*", choices=HOSTS, default=["smollm2", "llama-12x256"])
     arguments = parser.parse_args()
     keep_freed_memory()
-    makers = {"smollm2": lambda: Host.load("smollm2"), "llama-12x256": small_llama}
-    results = [measure(makers[name](), arguments.repeats, arguments.relu) for name in arguments.hosts]
+    results = [measure(HOSTS[name](), arguments.repeats, arguments.relu) for name in arguments.hosts]
     if arguments.json:
         sys.stdout.write(json.dumps({"hosts": results, **environment()}) + "\n")
         return

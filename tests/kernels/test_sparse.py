@@ -13,7 +13,7 @@ from pellucid.kernels.forms import FORMS, get_form, usable
 from pellucid.kernels.sparse import CHUNK_TOKENS, above, decoded, encoded, per_latent, top_k, top_of_batch
 
 N, D, M, K = 70, 24, 200, 5
-SHAPES = [(N, M, K), (1, M, 1), (3, 63, 63), (7, 64, 2), (5, 130, 3), (CHUNK_TOKENS + 9, 65, 4)]
+SHAPES = [(N, M, K), (1, M, 1), (3, 63, 63), (7, 64, 2), (5, 130, 3), (CHUNK_TOKENS + 9, 65, 4), (9, 700, 10), (9, 700, 12)]
 
 
 @pytest.fixture(params=list(FORMS), scope="module")
