@@ -128,13 +128,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
     return lambda function: numba.njit(cache=True, nogil=True, **options)(inspect.unwrap(function))
 
 
-<<<<<<< HEAD
-@_loop(parallel=True, fastmath=_FAST)
-def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_values: Any) -> None:
-=======
 @compiled(parallel=True, fastmath=FAST)
-def _top_rows(pre: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
->>>>>>> main
+def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_values: Any) -> None:
     n, m = pre.shape
     blocks = (m + block - 1) // block
     for r in prange(n):
