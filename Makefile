@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
 
+# processes the tests are shared out to
+WORKERS ?= 2
 # small tensors lose time on many threads
 export OMP_NUM_THREADS ?= 2
 
@@ -24,7 +26,7 @@ demo: install
 
 test: install
 	$(BIN)/pellucid get smollm2
-	$(BIN)/python -m pytest -q $(PYTEST)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check src tests $(wildcard benchmarks examples)

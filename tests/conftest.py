@@ -12,6 +12,17 @@ from pellucid.core.files import write_json
 from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
+SHARED = ("planted", "digits")
+"""Fixtures of a session that take minutes: all who read them go to one worker."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, a file goes to one of them: fixtures of a module are made once."""
+    for item in items:
+        used = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(used[0] if used else str(item.path)))
+
+
 VOCABULARY = 97
 
 
