@@ -165,8 +165,8 @@ def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smol
     [
         _open(
             "layers.5",
-            why="e2e+ds 6.16 to 6.79 times local, e2e 6.0 to 19.2: above e2e+ds up to a CE increase of 0.54, 0.02 to 0.16 below "
-            f"it from there; {SHORT}",
+            why="e2e+ds 6.16 to 6.79 times local, e2e 6.0 to 19.2: above e2e+ds up to a CE increase of 0.54, 0.02 to "
+            f"0.16 below it from there; {SHORT}",
         ),
         "layers.14",
         "layers.24",
