@@ -58,7 +58,9 @@ def _weights(run, step, name):
 
 
 def _same(left, right):
-    return left[1] == right[1] and left[0].keys() == right[0].keys() and all(torch.equal(left[0][k], right[0][k]) for k in left[0])
+    return (
+        left[1] == right[1] and left[0].keys() == right[0].keys() and all(torch.equal(left[0][k], right[0][k]) for k in left[0])
+    )
 
 
 def test_a_skipped_update_leaves_no_trace(spiked, caplog):
@@ -66,7 +68,9 @@ def test_a_skipped_update_leaves_no_trace(spiked, caplog):
         run = spiked("run", "skip", keep_checkpoints=100)
     for name in KINDS:
         assert _events(run, name) == [(8, "skip", "loss", None), (9, "skip", "loss", None)]
-        assert _same(_weights(run, 7, name), _weights(run, 9, name)) and not _same(_weights(run, 6, name), _weights(run, 7, name))
+        assert _same(_weights(run, 7, name), _weights(run, 9, name)) and not _same(
+            _weights(run, 6, name), _weights(run, 7, name)
+        )
         assert not _same(_weights(run, 9, name), _weights(run, 10, name))
         assert _header(run, name)["tokens"] == (STEPS - 2) * 4
         assert _header(run, name)["provenance"]["skipped_updates"] == [[7, 7], [8, 8]]
@@ -80,7 +84,9 @@ def test_rewinding_goes_back_and_drops_what_came_since(spiked):
     run = spiked("run", "rewind", keep_checkpoints=100)
     for name in KINDS:
         assert _events(run, name) == [(8, "rewind", "loss", 5), (9, "rewind", "loss", 5)]
-        assert _same(_weights(run, 5, name), _weights(run, 9, name)) and not _same(_weights(run, 5, name), _weights(run, 7, name))
+        assert _same(_weights(run, 5, name), _weights(run, 9, name)) and not _same(
+            _weights(run, 5, name), _weights(run, 7, name)
+        )
         assert _header(run, name)["provenance"]["skipped_updates"] == [[5, 8]]
         assert _header(run, name)["tokens"] == (STEPS - 4) * 4
 

@@ -44,9 +44,9 @@ def save(
     try:
         with files.atomic_path(target) as inner:
             inner.mkdir()
-            files.save_tensors(inner / TENSORS, tensors)
-            files.write_json(inner / STATE, {"version": VERSION, "step": step, **state})
-            files.write_text(inner / SUMS, _sums(inner))
+            files.save_tensors(inner / TENSORS, tensors, atomic=False)
+            files.write_json(inner / STATE, {"version": VERSION, "step": step, **state}, atomic=False)
+            files.write_text(inner / SUMS, _sums(inner), atomic=False)
     except Exception as error:  # safetensors and the OS each have their own way to say that a disk is full
         kept = latest(folder)
         before = f"The one of step {kept[0]} is intact" if kept else "There was none before"
@@ -122,7 +122,7 @@ def _check_sums(path: Path) -> None:
     for line, name in zip(found.splitlines(), (STATE, TENSORS), strict=True):
         listed = [other.split("  ")[0] for other in wanted if other.endswith(f"  {name}")]
         if len(wanted) == 2 and listed and listed[0] != line.split("  ")[0] and _is_sum(listed[0]):
-            raise FileFormatError(f"{path / name} has sha256 {line.split('  ')[0]}, but {SUMS} says {listed[0]}")
+            raise FileFormatError(f"{path / name} has sha256 {line.split('  ')[0]}, but {path / SUMS} says {listed[0]}")
     raise FileFormatError(f"{path / SUMS} does not list the sums of {STATE} and {TENSORS}")
 
 

@@ -156,7 +156,7 @@ class Learner:
 
 
 def find_non_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None, total: int) -> SpikeError | None:
-    """Return an error that names the first position whose activation is not finite; raise DataError if `total` is no position."""
+    """Return an error naming the first position whose activation is not finite; raise DataError if `total` is no position."""
     if total == 0:
         raise DataError(f"no position of the batch at step {step} is left to train on; every token of its rows is excluded")
     if bool(torch.isfinite(rows.sum())):

@@ -13,9 +13,7 @@ from pellucid.training.learner import Learner
 from pellucid.training.spikes import SpikeConfig
 
 
-def settle_faults(
-    lines: list[dict[str, Any]], learners: Sequence[Learner], group: Alone, folder: Path
-) -> list[dict[str, Any]]:
+def settle_faults(lines: list[dict[str, Any]], learners: Sequence[Learner], group: Alone, folder: Path) -> list[dict[str, Any]]:
     """Log the dropped updates among the lines of a step, and take dictionaries back whose policy is rewind.
 
     Returns the lines of the fit's dropped updates, on every rank. FileFormatError if the checkpoint to go back to is damaged.

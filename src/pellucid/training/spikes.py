@@ -80,8 +80,12 @@ class Watch:
             return
         usual = statistics.median(before)
         if value > factor * usual > 0:
-            text = f"{what} is {value:.4g} at step {step}, over {factor:g} times the median {usual:.4g} of {len(before)} updates"
-            raise SpikeError(f"{text}{listed}. Lower lr ({self.lr}), look at the batch, or set spikes.action.", kind, value, usual)
+            text = (
+                f"{what} is {value:.4g} at step {step}, over {factor:g} times the median {usual:.4g} of {len(before)} updates"
+            )
+            raise SpikeError(
+                f"{text}{listed}. Lower lr ({self.lr}), look at the batch, or set spikes.action.", kind, value, usual
+            )
 
     def accept(self, loss: float, norm: float) -> None:
         """Count an update that was taken."""
@@ -101,7 +105,9 @@ class Watch:
         if self._faults > self.config.tries:
             since = f"since step {point}" if self.config.action == "rewind" else "in a row"
             raise SpikeError(
-                f"{error} It is fault {self._faults} {since}, and spikes.tries is {self.config.tries}.", error.reason, error.value
+                f"{error} It is fault {self._faults} {since}, and spikes.tries is {self.config.tries}.",
+                error.reason,
+                error.value,
             )
         first = point if back else step
         self.skipped = [*(stretch for stretch in self.skipped if stretch[0] < first), [first, step]]

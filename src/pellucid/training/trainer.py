@@ -137,7 +137,6 @@ class Trainer:
             assert shared.features is not None
             teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1)
         shared_seconds = time.monotonic() - started
-        lines = []
         lines: list[dict[str, Any]] = []
         for learner in self.learners:
             begun = time.monotonic()

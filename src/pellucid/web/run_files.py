@@ -27,7 +27,8 @@ class Metrics:
 def read_metrics(run: Path) -> Metrics:
     """Read RUN/metrics.jsonl; FileFormatError names the line that is not a JSON object.
 
-    A last line without its end is left out and `cut` says so; lines about no dictionary, dropped updates and nulls are no curve points.
+    A last line without its end is left out and `cut` says so; dropped updates, nulls and lines about no dictionary are no
+    curve points.
     """
     path = run / "metrics.jsonl"
     out = Metrics()
