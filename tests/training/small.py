@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from pellucid.core.config import build
@@ -143,3 +144,9 @@ def config(steps: int = 6, **changes: Any) -> FitConfig:
 def weights(run: Any) -> dict[str, bytes]:
     """Return the bytes of every dictionary's weights."""
     return {path.parent.name: path.read_bytes() for path in sorted(run.glob("dictionaries/*/weights.safetensors"))}
+
+
+def tensors(run: Any) -> dict[str, torch.Tensor]:
+    """Return every tensor of every dictionary."""
+    files = sorted(run.glob("dictionaries/*/weights.safetensors"))
+    return {f"{path.parent.name}/{key}": value for path in files for key, value in load_file(path).items()}
