@@ -58,15 +58,18 @@ def test_promise_8_hostile_files(tmp_path, attack):
     header = {"site": "layers.1", "objective": {}, "host": {"name": "h", "weights_sha256": "0" * 64}, "tokens": 0}
     save_dictionary(tmp_path / "d", dictionary, header)
     checkpoint.save(tmp_path / "checkpoint", 1, dict(dictionary.state_dict()), {})
-    for folder, weights, config, key in (
-        (tmp_path / "d", "weights.safetensors", "config.json", "weights_sha256"),
-        (tmp_path / "checkpoint" / "step-000000001", "tensors.safetensors", "state.json", "sha256"),
+    for folder, weights, sums in (
+        (tmp_path / "d", "weights.safetensors", "config.json"),
+        (tmp_path / "checkpoint" / "step-000000001", "tensors.safetensors", "SHA256SUMS"),
     ):
-        bad = HOSTILE[attack]((folder / weights).read_bytes(), marker)
+        good = (folder / weights).read_bytes()
+        bad = HOSTILE[attack](good, marker)
         (folder / weights).write_bytes(bad)
         # an attacker knows how to hash, so what is tested is the reader and not the hash
-        record = json.loads((folder / config).read_text())
-        (folder / config).write_text(json.dumps({**record, key: hashlib.sha256(bad).hexdigest()}))
+        old, new = (hashlib.sha256(content).hexdigest() for content in (good, bad))
+        text = (folder / sums).read_text()
+        assert old in text
+        (folder / sums).write_text(text.replace(old, new))
     with pytest.raises(FileFormatError, match=r"weights\.safetensors"):
         load_dictionary(tmp_path / "d")
     with pytest.raises(FileFormatError, match=r"tensors\.safetensors"):

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from transformers import LlamaForCausalLM  # noqa: F401
 
 import pellucid.training
 from pellucid.core import logging as progress
+from pellucid.training import checkpoint
 
 
 def fit(order: dict[str, Any]) -> int:
@@ -37,6 +39,8 @@ def fit(order: dict[str, Any]) -> int:
         _at(data, order["sleep_at"][0], lambda: time.sleep(order["sleep_at"][1]))
     if "pause_at" in order:
         _pause(data, order["pause_at"], Path(order["marker"]))
+    if "die_saving" in order:
+        _die_saving(*order["die_saving"])
     if "die_at" in order:
         _die(order["die_at"], before=order["before"])
     try:
@@ -90,6 +94,20 @@ def _die(at: int, *, before: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace  # type: ignore[assignment]
+
+
+def _die_saving(number: int, delay: float) -> None:
+    """Kill this process so many seconds after it begins to write its `number`-th checkpoint."""
+    plain, calls = checkpoint.save, 0
+
+    def save(*args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        plain(*args, **kwargs)
+
+    checkpoint.save = save
 
 
 def start(order: dict[str, Any]) -> int:

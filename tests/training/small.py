@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from pellucid.core.config import build
@@ -95,6 +96,19 @@ class Spoilt(TensorData):
         return batch
 
 
+class Jumping(TensorData):
+    """Vectors of which batches 7 and 8 are a thousand times as long."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.randn(200, 10, generator=torch.Generator().manual_seed(0)), held_out=0.1)
+
+    def train_rows(self, indices: torch.Tensor) -> Batch:
+        batch = super().train_rows(indices)
+        for step in (7, 8):
+            batch.inputs[torch.isin(indices, self.train_indices(step, ROWS))] *= 1000
+        return batch
+
+
 VECTORS = {"site": "hidden", "architecture": {"kind": "topk", "n_latents": 50, "k": 4}}
 """A dictionary for the MLP."""
 HOSTS = {"llama": host, "other llama": lambda: host(seed=1), "mlp": mlp}
@@ -104,6 +118,7 @@ DATA: dict[str, Any] = {
     "ragged": Ragged,
     "vectors": vectors,
     "spoilt": Spoilt,
+    "jumping": Jumping,
 }
 
 
@@ -129,3 +144,9 @@ def config(steps: int = 6, **changes: Any) -> FitConfig:
 def weights(run: Any) -> dict[str, bytes]:
     """Return the bytes of every dictionary's weights."""
     return {path.parent.name: path.read_bytes() for path in sorted(run.glob("dictionaries/*/weights.safetensors"))}
+
+
+def tensors(run: Any) -> dict[str, torch.Tensor]:
+    """Return every tensor of every dictionary."""
+    files = sorted(run.glob("dictionaries/*/weights.safetensors"))
+    return {f"{path.parent.name}/{key}": value for path in files for key, value in load_file(path).items()}

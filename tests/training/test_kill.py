@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 
 import pytest
+
+from pellucid.training import checkpoint
 
 KILLS = 20
 CONFIG = {"steps": 5}
 """checkpoint_seconds is 0 in this config: every step but the last writes a checkpoint."""
 
 
-def _whole(fork_server, small, run, config):
+def _whole(fork_server, small, run, config, **order):
     """Weights, metrics and seconds of life of a fit that nobody ends."""
     started = time.monotonic()
-    process = fork_server.fit(run, config=config)
+    process = fork_server.fit(run, config=config, **order)
     assert process.wait() == 0, process.log
     return small.weights(run), (run / "metrics.jsonl").read_bytes(), time.monotonic() - started
 
@@ -52,6 +55,54 @@ def _killed(fork_server, small, tmp_path, number, seed, **fields):
     return fits
 
 
+SAVING = {"host": "mlp", "data": "vectors"}
+LARGE = {"site": "hidden", "architecture": {"kind": "topk", "n_latents": 4000, "k": 4}}
+"""A dictionary of which a checkpoint takes longer than an update."""
+
+
+def _seconds_of_a_checkpoint(run, scratch):
+    tensors, state = checkpoint.load(run / "checkpoint")
+    started = time.monotonic()
+    for step in range(4):
+        checkpoint.save(scratch, step, tensors, {key: state[key] for key in ("learners", "metrics_offset")})
+    return (time.monotonic() - started) / 4
+
+
+def _killed_saving(fork_server, small, tmp_path, number, seed):
+    """Kill fits at random moments of writing a checkpoint; return how many fits it took, and the kills inside the writing."""
+    config = {"tokens": 8 * small.ROWS, "dictionaries": {"d": LARGE}}
+    whole = _whole(fork_server, small, tmp_path / "whole", config, **SAVING)
+    longest = 1.5 * _seconds_of_a_checkpoint(tmp_path / "whole", tmp_path / "scratch")
+    moments = random.Random(seed)
+    kills = fits = inside = 0
+    while kills < number:
+        run = tmp_path / f"run{fits}"
+        fits += 1
+        status = None
+        while status != 0:
+            moment = {"die_saving": [moments.randint(1, 3), moments.uniform(0, longest)]} if kills < number else {}
+            process = fork_server.fit(run, config=config, **SAVING, **moment)
+            status = process.wait()
+            assert status in (0, -9), process.log
+            kills += status == -9
+            inside += status == -9 and any(run.glob("checkpoint/.step-*"))
+        _check(run, small, whole)
+        shutil.rmtree(run)
+    assert kills == number
+    return fits, inside
+
+
+def test_killed_at_random_moments_of_writing_a_checkpoint(fork_server, small, tmp_path):
+    _, inside = _killed_saving(fork_server, small, tmp_path, 10, seed=3)
+    assert inside > 0, "no kill found a checkpoint half-written"
+
+
+@pytest.mark.evidence
+def test_two_hundred_kills_inside_checkpoints_all_resume_to_the_same_bytes(fork_server, small, tmp_path, record_evidence):
+    fits, inside = _killed_saving(fork_server, small, tmp_path, 200, seed=4)
+    record_evidence("kills_checkpoint", kills=200, half_written=inside, fits=fits, seed=4, same_bytes=fits)
+
+
 def test_killed_at_random_moments_of_its_life(fork_server, small, tmp_path):
     _killed(fork_server, small, tmp_path, KILLS, seed=0)
 
@@ -85,5 +136,5 @@ def test_killed_around_every_name_it_gives_a_file(fork_server, small, tmp_path, 
             process = fork_server.fit(run, "again", config=config)
             assert process.wait() == 0, process.log
         _check(run, small, whole)
-    files = "provenance, config and timing; tensors, state and folder of two checkpoints and of the dictionary"
-    assert at - 1 == 3 + 3 * 2 + 3, files
+    files = "provenance, config and timing; folders of two checkpoints; weights, config and folder of the dictionary"
+    assert at - 1 == 3 + 2 + 3, files

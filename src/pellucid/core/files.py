@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +30,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         inner = scratch / path.name
         yield inner
-        for file in sorted(inner.rglob("*")) if inner.is_dir() else [inner]:
-            if file.is_file():
-                _sync(file)
+        for part in (*sorted(inner.rglob("*")), inner) if inner.is_dir() else (inner,):
+            _sync(part)
         os.replace(inner, path)
         _sync(path.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
-    with atomic_path(path) as inner:
+def write_text(path: Path, text: str, *, atomic: bool = True) -> None:
+    """Write text; `atomic` is not needed inside a new folder that is itself written whole or not at all."""
+    with atomic_path(path) if atomic else nullcontext(path) as inner:
         inner.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, atomic: bool = True) -> None:
+    """Write indented JSON, `atomic` as in `write_text`; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", atomic=atomic)
 
 
 def read_json(path: Path) -> Any:
@@ -58,10 +57,12 @@ def read_json(path: Path) -> Any:
         raise FileFormatError(f"{path} is not valid JSON: {error}. Is the file complete?") from None
 
 
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file atomically."""
+def save_tensors(
+    path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None, *, atomic: bool = True
+) -> None:
+    """Write a safetensors file; `atomic` as in `write_text`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as inner:
+    with atomic_path(path) if atomic else nullcontext(path) as inner:
         save_file(tensors, inner, metadata=metadata)
 
 

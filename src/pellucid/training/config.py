@@ -12,6 +12,10 @@ from pellucid.data.store import StoreConfig
 from pellucid.dictionaries import AnyArchitecture, TopKConfig
 from pellucid.kernels.forms import FORMS, PLAIN
 from pellucid.training.objectives import AnyObjective, Local
+from pellucid.training.spikes import SpikeConfig
+
+CHANGEABLE = ("keep_checkpoints", "memory_limit_mb", "logits_mb")
+"""Settings of a fit that may be others when it is resumed."""
 
 
 class DictionaryConfig(Config):
@@ -69,8 +73,13 @@ class FitConfig(Config):
     """Rows whose activations set the starting biases."""
     checkpoint_seconds: float = Field(120.0, ge=0)
     """Time between checkpoints; 0 writes one after every update."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Newest checkpoints that stay: with 2, one whose bytes went bad costs the time since the one before. Each takes three
+    times the dictionaries' weights. May be changed when a fit is resumed."""
     log_every: int = Field(10, ge=1)
     """Updates between lines of metrics.jsonl."""
+    spikes: SpikeConfig = SpikeConfig()
+    """What happens to an update whose numbers are not finite, or whose loss or gradient jumps."""
     device: str = "cpu"
     """Device of host and dictionaries."""
     dtype: str = Field("float32", pattern="^(float32|bfloat16|float16)$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from pellucid.core import config as configs
 from pellucid.core import files
 from pellucid.core.config import Config
-from pellucid.core.errors import RunError
+from pellucid.core.errors import ConfigError, RunError
 from pellucid.core.locks import Lock
+from pellucid.core.logging import log
 
 CONFIG = "config.yaml"
 
@@ -37,19 +38,31 @@ def _sweep(run: Path) -> None:
             shutil.rmtree(path)
 
 
-def check(run: Path, config: Config) -> None:
+def check(run: Path, config: Config, changeable: Collection[str] = ()) -> None:
     """Check that a run folder holds no other config; RunError lists the settings that differ.
 
-    A folder in which nothing was trained yet may be taken over.
+    A folder in which nothing was trained yet may be taken over. Settings that are `changeable` may differ; those that the
+    version which wrote the folder did not have count as their defaults, which are what it did.
     """
     path = run / CONFIG
     if not path.exists() or not any((run / name).exists() for name in ("checkpoint", "dictionaries", "metrics.jsonl")):
         return
-    old, new = flat(configs.load_yaml(path)), flat(config.model_dump(mode="json"))
+    old, new = flat(_completed(configs.load_yaml(path), type(config))), flat(config.model_dump(mode="json"))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    for key in [key for key in changed if key in changeable]:
+        log.info("%s goes on with %s %r instead of %r", run, key, new[key], old.get(key))
+    changed = [key for key in changed if key not in changeable]
     if changed:
         lines = "\n".join(f"  - {key}: there {old.get(key)!r}, here {new.get(key)!r}" for key in changed[:20])
         raise RunError(f"{run} already holds another config:\n{lines}\nChoose another folder (--out) or remove that one.")
+
+
+def _completed(values: dict[str, Any], kind: type[Config]) -> dict[str, Any]:
+    """Return the settings of a folder with those that are missing; as they are if they are no config of this version."""
+    try:
+        return configs.build(kind, values).model_dump(mode="json")
+    except ConfigError:
+        return values
 
 
 def claim(run: Path, config: Config) -> None:

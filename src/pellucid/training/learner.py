@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import ConfigError, DataError, NumericsError
+from pellucid.core.errors import ConfigError, DataError
 from pellucid.dictionaries import Dictionary, FiringCounter, Forward
 from pellucid.hosts import Host, Site
 from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.divergence import Teacher, mean_kl
 from pellucid.training.config import DictionaryConfig, FitConfig
-from pellucid.training.distributed import Alone
+from pellucid.training.distributed import Alone, State
 from pellucid.training.objectives import Evidence
+from pellucid.training.spikes import SpikeError, Watch
 
 
 class Learner:
@@ -40,35 +40,44 @@ class Learner:
         self.warm_start_tokens = warm_start_tokens
         self.counter = FiringCounter(dictionary.n_latents, device=host.device)
         self.optimizer = torch.optim.Adam(dictionary.parameters(), lr=config.lr, betas=fit.betas, fused=True)
+        self.watch = Watch(fit.spikes, name, str(self.site), config.lr)
         self.seconds = 0.0
 
-    def update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, float]:
+    def update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, Any]:
         """Take one optimizer step on a batch; return the terms of the loss and what else is worth logging.
 
-        Raises NumericsError naming the site, step and position of an activation that is not finite, or the loss term.
+        Raises SpikeError for a faulty update (see SpikeConfig), naming site, step and position of an activation that is not
+        finite, or the loss and its terms. Where faulty updates are dropped, nothing has changed and the line says `event`.
         """
+        if not self.watch.drops:
+            return self._update(shared, teacher, lr, step)
+        before = {name: buffer.clone() for name, buffer in self.dictionary.named_buffers()}
+        try:
+            return self._update(shared, teacher, lr, step)
+        except SpikeError as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            for name, buffer in self.dictionary.named_buffers():  # some move in a forward
+                buffer.copy_(before[name])
+            return self.watch.drop(error, step)
+
+    def _update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, Any]:
         rows = shared.rows(self.site)
         positions = self.group.count(len(rows))
-        check_finite(rows, self.site, step, shared.keep, positions.total)
+        fault = find_non_finite(rows, self.site, step, shared.keep, positions.total)
+        if self.group.any(fault is not None) if self.watch.drops else fault is not None:
+            raise fault or SpikeError(f"activations of another rank at site '{self.site}' are not finite", "activations")
         forward, evidence = self._forward(shared, teacher)
         dead = self.counter.dead(self.fit.dead_after)
         terms = self.objective.terms(evidence) | self.dictionary.penalty(forward, evidence.activations, dead)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         logged = self.group.mean({"loss": loss, **terms}, positions)
-        if not math.isfinite(logged["loss"]):
-            raise NumericsError(
-                f"the loss of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}: {logged}. "
-                f"Lower lr ({self.config.lr}) or look at the batch."
-            )
+        self.watch.check("loss", logged["loss"], step, logged)
         loss.backward()
         self.group.reduce_gradients(self.dictionary, positions)
         self.dictionary.before_step()
         norm = float(self.group.clip(self.dictionary, self.fit.clip))
-        if not math.isfinite(norm):
-            raise NumericsError(
-                f"the gradient of dictionary '{self.name}' at site '{self.site}' is not finite at step {step}. "
-                f"Lower lr ({self.config.lr}) or look at the batch."
-            )
+        self.watch.check("gradient", norm, step)
+        self.watch.accept(logged["loss"], norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
@@ -113,8 +122,13 @@ class Learner:
         tensors |= {f"counter.{key}": value for key, value in counts.items() if isinstance(value, Tensor)}
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{key}": value for key, value in slots.items()}
-        plain = {key: value for key, value in counts.items() if not isinstance(value, Tensor)}
-        return tensors, {"counter": plain, "seconds": self.seconds, "warm_start_tokens": self.warm_start_tokens}
+        plain = {
+            "counter": {key: value for key, value in counts.items() if not isinstance(value, Tensor)},
+            "seconds": self.seconds,
+            "warm_start_tokens": self.warm_start_tokens,
+            "spikes": self.watch.state(),
+        }
+        return tensors, plain
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Go on from a saved state."""
@@ -130,23 +144,31 @@ class Learner:
             state.setdefault(int(number), {})[slot] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.seconds = plain["seconds"]
+        if "spikes" in plain:  # checkpoints of version 1 have none
+            self.watch.load_state(plain["spikes"])
+
+    def go_back(self, state: State) -> None:
+        """Take up an earlier state of all learners; time spent and updates dropped still count."""
+        history, seconds = self.watch.history(), self.seconds
+        self.group.restore([self], state)
+        self.watch.load_state(history)
+        self.seconds = seconds
 
 
-def check_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None, total: int) -> None:
-    """Raise NumericsError naming the first position whose activation is not finite, DataError if `total` is no position."""
+def find_non_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None, total: int) -> SpikeError | None:
+    """Return an error naming the first position whose activation is not finite; raise DataError if `total` is no position."""
     if total == 0:
         raise DataError(f"no position of the batch at step {step} is left to train on; every token of its rows is excluded")
     if bool(torch.isfinite(rows.sum())):
-        return  # one pass; a sum that is not finite may still have overflowed
+        return None  # one pass; a sum that is not finite may still have overflowed
     finite = torch.isfinite(rows).all(dim=-1)
     if bool(finite.all()):
-        return
+        return None
     row = int((~finite).nonzero()[0])
     place = f"position {row}" if keep is None else f"row {int(keep.nonzero()[row][0])}, position {int(keep.nonzero()[row][-1])}"
-    raise NumericsError(
-        f"activations at site '{site}' are not finite at step {step}, {place} of the batch "
-        f"({int((~finite).sum())} of {len(rows)} positions). Check the host's weights and its dtype."
-    )
+    text = f"activations at site '{site}' are not finite at step {step}, {place} of the batch "
+    counted = f"({int((~finite).sum())} of {len(rows)} positions). Check the host's weights and its dtype."
+    return SpikeError(text + counted, "activations")
 
 
 def check_width(dictionary: Dictionary, width: int, site: Site, host: Host, inputs: Any, source: str) -> None:

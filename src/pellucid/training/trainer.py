@@ -20,8 +20,8 @@ from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
 from pellucid.kernels.divergence import Teacher
-from pellucid.training import checkpoint, folder, memory
-from pellucid.training.config import DictionaryConfig, FitConfig
+from pellucid.training import checkpoint, folder, memory, rewind
+from pellucid.training.config import CHANGEABLE, DictionaryConfig, FitConfig
 from pellucid.training.distributed import Alone, Silent, joined, local_device
 from pellucid.training.interrupt import interruptible
 from pellucid.training.kernels import settle
@@ -53,7 +53,7 @@ def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: D
 
 
 def _is_done(run: Path, config: FitConfig) -> bool:
-    folder.check(run, config)
+    folder.check(run, config, CHANGEABLE)
     done = is_finished(run, config)
     if done:
         log.info("%s is finished; nothing to train", run)
@@ -103,10 +103,13 @@ class Trainer:
         title = f"training {len(self.learners)} dictionaries"
         try:
             with interruptible() as asked, self.group.ticker(title, (self.steps - self.step) * tokens) as ticker:
+                if rewind.is_point(self.config.spikes, self.step):
+                    self._save(metrics)
                 while self.step < self.steps:
                     self.group.begin(self.step)
                     ticker.advance(tokens, self._one_step(metrics))
                     due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
+                    due = due or rewind.is_point(self.config.spikes, self.step)
                     stop, due = self.group.stop_or_save(bool(asked), due)
                     if stop or (due and self.step < self.steps):
                         self._save(metrics)
@@ -134,7 +137,7 @@ class Trainer:
             assert shared.features is not None
             teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1)
         shared_seconds = time.monotonic() - started
-        lines = []
+        lines: list[dict[str, Any]] = []
         for learner in self.learners:
             begun = time.monotonic()
             peak, final = learner.config.lr, self.config.final_lr
@@ -144,11 +147,12 @@ class Trainer:
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.step += 1
         self.seconds += time.monotonic() - started
-        if self.step % self.config.log_every == 0 or self.step == self.steps:
-            seen = self.step * self.config.batch_rows * self.data.positions_per_row
-            for line in self.group.gather_lines(lines):
-                metrics.write(step=self.step, tokens=seen, **line)
-        return f"loss {lines[0]['loss']:.4g}"
+        due = self.step % self.config.log_every == 0 or self.step == self.steps
+        events = rewind.settle_faults(lines, self.learners, self.group, self.run / "checkpoint")
+        seen = self.step * self.config.batch_rows * self.data.positions_per_row
+        for line in self.group.gather_lines(lines) if due else events:
+            metrics.write(step=self.step, tokens=seen, **line)
+        return f"loss {lines[0]['loss']:.4g}" if "event" not in lines[0] else str(lines[0]["event"])
 
     def _places(self) -> dict[str, Site]:
         """Return each dictionary's site; all that is wrong with the dictionaries' configs is said at once."""
@@ -187,7 +191,8 @@ class Trainer:
             return
         tensors, plain = found
         state = {"learners": plain, "metrics_offset": metrics.offset, "seconds": self.seconds, "timing": self.timing.state()}
-        checkpoint.save(self.run / "checkpoint", self.step, tensors, state)
+        where, needed = self.run / "checkpoint", partial(rewind.points, self.config.spikes)
+        checkpoint.save(where, self.step, tensors, state, keep=self.config.keep_checkpoints, needed=needed)
 
     def _resume(self) -> int:
         """Load the newest checkpoint, if any; return how long metrics.jsonl was then."""
@@ -228,7 +233,7 @@ class Trainer:
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
-        tokens = self.steps * self.config.batch_rows * self.data.positions_per_row
+        per_step = self.config.batch_rows * self.data.positions_per_row
         for trained in self.group.trained(self.learners):
             config = self.config.dictionaries[trained.name]
             site = self.host.site(config.site)
@@ -237,13 +242,14 @@ class Trainer:
                 "site": str(site),
                 "objective": config.objective.model_dump(mode="json"),
                 "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(site)},
-                "tokens": tokens,
+                "tokens": per_step * (self.steps - sum(last - first + 1 for first, last in trained.skipped)),
                 "provenance": {
                     "warm_start_tokens": trained.warm_start_tokens,
                     "init_from": config.init_from,
                     "data_sha256": self.data.digest(),
                     "seed": config.seed,
                     "seconds": round(trained.seconds, 3),
+                    "skipped_updates": trained.skipped,
                 },
             }
             save_dictionary(self.run / "dictionaries" / trained.name, trained.dictionary, header)

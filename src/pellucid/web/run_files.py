@@ -27,7 +27,8 @@ class Metrics:
 def read_metrics(run: Path) -> Metrics:
     """Read RUN/metrics.jsonl; FileFormatError names the line that is not a JSON object.
 
-    A last line without its end is left out and `cut` says so; lines about no dictionary and nulls are no curve points.
+    A last line without its end is left out and `cut` says so; dropped updates, nulls and lines about no dictionary are no
+    curve points.
     """
     path = run / "metrics.jsonl"
     out = Metrics()
@@ -54,7 +55,7 @@ def _add(out: Metrics, line: str, where: str) -> None:
     if not isinstance(values, dict):
         raise FileFormatError(f"{where} holds a {type(values).__name__}, wanted an object")
     name, at = values.get("dictionary"), values.get("tokens")
-    if name is None or not _is_number(at):
+    if name is None or "event" in values or not _is_number(at):
         return
     for key, value in values.items():
         if key not in NOT_CURVES and _is_number(value):

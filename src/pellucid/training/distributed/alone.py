@@ -65,6 +65,8 @@ class Trained:
     """Tokens it had been trained on before this fit."""
     seconds: float
     """Time it took."""
+    skipped: list[list[int]]
+    """Stretches of updates that its weights hold nothing of."""
 
 
 class Alone:
@@ -123,6 +125,10 @@ class Alone:
         """Return the positions of all ranks, given this rank's."""
         return Positions((own,))
 
+    def any(self, found: bool) -> bool:
+        """Return whether any rank that shares a batch's rows found something in its own."""
+        return found
+
     def mean(self, values: dict[str, Tensor], positions: Positions) -> dict[str, float]:
         """Return means over all positions of the batch, given each rank's means over its own."""
         return {name: float(value.detach()) for name, value in values.items()}
@@ -151,6 +157,10 @@ class Alone:
         """Return the metrics of all dictionaries on the rank that writes, given those of this rank's."""
         return lines
 
+    def everyone(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return on every rank the lines that all dictionaries of the fit gave, given those of this rank's."""
+        return lines
+
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
         return state_of(learners)
@@ -174,7 +184,7 @@ class Alone:
     def trained(self, learners: Sequence[Learner]) -> Iterator[Trained]:
         """Yield every dictionary of the fit, whole, on the rank that writes; nothing elsewhere."""
         for learner in learners:
-            yield Trained(learner.name, learner.dictionary, learner.warm_start_tokens, learner.seconds)
+            yield Trained(learner.name, learner.dictionary, learner.warm_start_tokens, learner.seconds, learner.watch.skipped)
 
 
 def state_of(learners: Sequence[Learner]) -> State:

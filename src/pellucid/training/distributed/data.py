@@ -56,6 +56,10 @@ class DataRanks(Ranks):
         """Return the positions of all ranks, given this rank's."""
         return Positions(tuple(int(n) for n in self.wire.gather(torch.tensor(own))), self.rank)
 
+    def any(self, found: bool) -> bool:
+        """Return whether any rank found something in its rows."""
+        return int(self.wire.sum(torch.tensor(found, dtype=torch.int32))) > 0
+
     def mean(self, values: dict[str, Tensor], positions: Positions) -> dict[str, float]:
         """Return means over all positions of the batch, given each rank's means over its own."""
         return self._mean({name: float(value.detach()) for name, value in values.items()}, positions)

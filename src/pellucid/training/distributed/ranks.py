@@ -121,7 +121,8 @@ class Ranks(Alone):
             weights = {key.removeprefix(prefix): value for key, value in found[0].items() if key.startswith(prefix)}
             dictionary = empty_dictionary(entry.architecture, weights["decoder"].shape[1])
             dictionary.load_state_dict(weights)
-            yield Trained(name, dictionary, found[1][name]["warm_start_tokens"], found[1][name]["seconds"])
+            plain = found[1][name]
+            yield Trained(name, dictionary, plain["warm_start_tokens"], plain["seconds"], plain["spikes"]["skipped"])
 
 
 def _empty(described: list[Any]) -> dict[str, Tensor]:

@@ -36,9 +36,14 @@ class SiteRanks(Ranks):
 
     def gather_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the metrics of all dictionaries on the rank that writes, in the config's order."""
+        found = self.everyone(lines)
+        return found if self.writes else []
+
+    def everyone(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return on every rank the lines that all dictionaries of the fit gave, in the config's order."""
         order = list(self.config.dictionaries)
         found = [line for part in self.wire.gather_json(lines) for line in part]
-        return sorted(found, key=lambda line: order.index(line["dictionary"])) if self.writes else []
+        return sorted(found, key=lambda line: order.index(line["dictionary"]))
 
     def gather(self, learners: Sequence[Learner]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
