@@ -37,8 +37,8 @@ CODES = 9 << 20
 class Stacked:
     """TopK dictionaries of one shape trained as one problem with block-diagonal codes.
 
-    Row b * n + t of the problem is token t as dictionary b sees it, around its own decoder bias; latent b * m + i is its latent i.
-    So one batched product, one selection and one call of each sparse kernel serve all.
+    Row b * n + t of the problem is token t as dictionary b sees it, around its own decoder bias; latent b * m + i is its
+    latent i. So one batched product, one selection and one call of each sparse kernel serve all.
     """
 
     def __init__(self, dictionaries: list[Dictionary], k: int) -> None:
@@ -154,8 +154,8 @@ def side_by_side(text: str, repeats: int) -> dict[str, Any]:
     ratios = [turn[apart] / turn["batched"] for turn in turns]
     return {
         "shape": text, "dictionaries": COUNT, "separate_form": apart, "separate_seconds": seconds[apart],
-        "batched_seconds": seconds["batched"], "speedup": statistics.median(ratios), "speedup_range": [min(ratios), max(ratios)],
-        "difference": difference(numba, stacked),
+        "batched_seconds": seconds["batched"], "speedup": statistics.median(ratios),
+        "speedup_range": [min(ratios), max(ratios)], "difference": difference(numba, stacked),
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from resident import forget_peak, peak
 from scale_formulas import FLOAT, Shape, calls, candidates, memory, plan, wire_bytes
 
 K = 16
@@ -36,15 +37,6 @@ K = 16
 
 
 # Measuring: this file starts itself once a rank.
-
-
-def _peak() -> int:
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-
-
-def _forget_peak() -> int:
-    Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
 
 
 def _loopback() -> int:
@@ -92,10 +84,10 @@ def work(shape: Shape, steps: int) -> dict[str, Any]:
     with joined(fit(shape.latents)) as group, host.held():
         wire = getattr(group, "wire", None)
         seconds(learner(fit(2 * K)))  # what the first steps of a process load and allocate
-        base = _forget_peak()
+        base = forget_peak()
         trained = learner(fit(shape.latents))
         seconds(trained)
-        found: dict[str, Any] = {"peak": _peak() - base, "state": _state(trained)}
+        found: dict[str, Any] = {"peak": peak() - base, "state": _state(trained)}
         before = _loopback()
         if wire is not None:
             found |= {"latency": _sum_seconds(wire, 1), "per_byte": _sum_seconds(wire, 1 << 20) / (FLOAT << 20)}

@@ -7,8 +7,8 @@ of 16, 32 and 64 by turns, a seed each; batches of 8 rows of 128 random tokens; 
 up in other hosts. Cases:
 
     local    eight dictionaries at block 14. `x_parts`: one pass of all over (host alone + each one's own update alone)
-    e2e      six end-to-end dictionaries at block 20. `x_plain`: dictionary-tokens/s over those of the plain procedure (hook, two
-             full forwards with full logits, KL, autograd, Adam), which trains one of the six a turn
+    e2e      six end-to-end dictionaries at block 20. `x_plain`: dictionary-tokens/s over those of the plain procedure (hook,
+             two full forwards with full logits, KL, autograd, Adam), which trains one of the six a turn
     stored   the same at block 26, prefixes and features read from a store that was filled before
     batched  equal shapes of `--shapes`: a TopK step of eight as one stacked problem beside one after the other, no host
 
@@ -215,8 +215,8 @@ def table(result: dict[str, Any]) -> str:
     for row in result.get("batched", []):
         low, high = row["speedup_range"]
         lines.append(
-            f"  batched {row['shape']:<16} {1e3 * row['separate_seconds']:8.2f} ms apart, {1e3 * row['batched_seconds']:8.2f} ms "
-            f"as one, speedup {row['speedup']:.2f} ({low:.2f}..{high:.2f}), difference {row['difference']:.1e}"
+            f"  batched {row['shape']:<16} {1e3 * row['separate_seconds']:8.2f} ms apart, {1e3 * row['batched_seconds']:8.2f} "
+            f"ms as one, speedup {row['speedup']:.2f} ({low:.2f}..{high:.2f}), difference {row['difference']:.1e}"
         )
     return "\n".join(lines)
 

@@ -46,6 +46,8 @@ def evaluate_run(run: Path, host: Host, data: DataSource, *, rows: int | None = 
         "dictionaries": [_row(name, headers[name], scores[name]) for name in dictionaries],
         "versions": versions(),
     }
+    if (run / "timing.json").exists():  # runs of version 0.1 have none
+        summary["timing"] = files.read_json(run / "timing.json")
     files.write_json(run / "summary.json", finite(summary))
     return finite(summary)
 

@@ -43,6 +43,9 @@ def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Site]) -> W
 class Passes(Protocol):
     """Gives each step its pass."""
 
+    head: Head | None
+    """What turns features into logits; None where no objective splices or the host has none."""
+
     def samples(self, sites: list[Site]) -> dict[Site, Tensor]:
         """Return activations [n, d] of the first rows at each site, for the starting biases."""
 

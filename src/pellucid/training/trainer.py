@@ -19,6 +19,7 @@ from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
+from pellucid.kernels.ceiling import ceiling
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory, rewind
 from pellucid.training.config import CHANGEABLE, DictionaryConfig, FitConfig
@@ -29,6 +30,7 @@ from pellucid.training.learner import Learner, check_width
 from pellucid.training.schedule import learning_rate
 from pellucid.training.stored import open_passes
 from pellucid.training.timing import Timing
+from pellucid.training.work import Work
 
 
 def fit(config: FitConfig, out: str | Path, *, host: Host | None = None, data: DataSource | None = None) -> Path:
@@ -88,6 +90,9 @@ class Trainer:
         self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
         self.learners = self._learners(places)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
+        own = self.config.batch_rows * data.positions_per_row // (self.group.size if self.group.mode == "data" else 1)
+        self.work = Work(host, self.learners, own, self.passes.head.module if self.passes.head else None)
+        self.timing.host_pass = self.work.host
 
     def train(self) -> None:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
@@ -126,7 +131,8 @@ class Trainer:
             metrics.close()
             self.passes.close(finished=False)
         if self.group.writes:
-            files.write_json(self.run / "timing.json", self.timing.announce())
+            reached = ceiling(self.host.device, torch.get_num_threads())
+            files.write_json(self.run / "timing.json", self.timing.announce(reached))
         self._finish()
 
     def _one_step(self, metrics: JsonLines | Silent) -> str:
@@ -143,8 +149,11 @@ class Trainer:
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             with self.timing.during("dictionary"):
-                lines.append({"dictionary": learner.name, **learner.update(shared, teacher, rate, self.step)})
+                logged = learner.update(shared, teacher, rate, self.step)
+            lines.append({"dictionary": learner.name, **logged})
+            self.timing.count("dictionary", self.work.update(learner, logged["l0"], len(shared.rows(learner.site))))
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
+        self.timing.count("dictionary", self.work.shared)
         self.step += 1
         self.seconds += time.monotonic() - started
         due = self.step % self.config.log_every == 0 or self.step == self.steps
