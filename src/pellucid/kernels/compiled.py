@@ -19,6 +19,8 @@ from numba import prange
 from torch import Tensor
 
 from pellucid.kernels.entries import ByLatent, Entries
+from pellucid.kernels.stock import latent_totals as latent_totals
+from pellucid.kernels.stock import obstacle as obstacle
 
 BLOCK = 64
 """Latents whose maximum is taken at once; only blocks that can hold a survivor are looked into."""
