@@ -17,7 +17,7 @@ GPU_ROWS, GPU_CODES = 4096, 1 << 26
 
 
 def seconds(form: Form | None, m: int, d: int, k: int, *, rows: int, device: torch.device) -> float:
-    """Return the least seconds of a pass over random rows, with m latents of width d, k of them active; fewer if they are many."""
+    """Return the least seconds of a pass over random rows (at most some) with m latents of width d, k of them active."""
     most_rows, most_codes = (MOST_ROWS, MOST_CODES) if device.type == "cpu" else (GPU_ROWS, GPU_CODES)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(max(1, min(rows, most_rows, most_codes // m)), d, generator=generator).to(device)

@@ -5,7 +5,7 @@ Results do not depend on which program runs first: nothing is added with atomics
 
 from __future__ import annotations
 
-from pellucid.kernels.gpu.launch import obstacle
+from pellucid.kernels.gpu.machine import obstacle
 from pellucid.kernels.gpu.rows import remove_parallel, unit_rows
 from pellucid.kernels.gpu.select import above_rows, top_rows
 from pellucid.kernels.gpu.sums import decode_rows, entry_dots, latent_sums, latent_totals

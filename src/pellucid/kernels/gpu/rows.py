@@ -30,9 +30,18 @@ def unit_rows(rows: Float[Tensor, "m d"]) -> None:
 
 @kernel
 def _remove_parallel(
-    gradient: tl.tensor, rows: tl.tensor, down: tl.tensor, across: tl.tensor, rows_down: tl.tensor, rows_across: tl.tensor, m: tl.tensor, d: tl.tensor, least: tl.tensor,
-    ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+    gradient: tl.tensor,
+    rows: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    rows_down: tl.tensor,
+    rows_across: tl.tensor,
+    m: tl.tensor,
+    d: tl.tensor,
+    least: tl.tensor,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     gradient += row * down
     rows += row * rows_down
@@ -55,7 +64,9 @@ def _remove_parallel(
 
 
 @kernel
-def _unit_rows(rows: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, d: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr) -> None:
+def _unit_rows(
+    rows: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, d: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr
+) -> None:
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     rows += row * down
     squares = tl.zeros([ROWS, WIDTH], tl.float32)

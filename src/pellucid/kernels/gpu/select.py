@@ -115,9 +115,20 @@ def _edges(keys: tl.tensor, k: tl.tensor) -> tl.tensor:
 
 @kernel
 def _collect(
-    pre: tl.tensor, bias: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, k: tl.tensor, places: tl.tensor, keys: tl.tensor, counts: tl.tensor, c: tl.tensor,
-    ROWS: tl.constexpr, ROOM: tl.constexpr, GROUPS: tl.constexpr,
-) -> None:  # fmt: skip
+    pre: tl.tensor,
+    bias: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    m: tl.tensor,
+    k: tl.tensor,
+    places: tl.tensor,
+    keys: tl.tensor,
+    counts: tl.tensor,
+    c: tl.tensor,
+    ROWS: tl.constexpr,
+    ROOM: tl.constexpr,
+    GROUPS: tl.constexpr,
+) -> None:
     """Write down the candidates of some rows, ROOM at most of each, and how many there are."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     pre += tl.minimum(row, c - 1) * down
@@ -142,9 +153,16 @@ def _collect(
 
 @kernel
 def _pick(
-    places: tl.tensor, keys: tl.tensor, counts: tl.tensor, c: tl.tensor, k: tl.tensor, out_indices: tl.tensor, out_values: tl.tensor,
-    ROWS: tl.constexpr, ROOM: tl.constexpr,
-) -> None:  # fmt: skip
+    places: tl.tensor,
+    keys: tl.tensor,
+    counts: tl.tensor,
+    c: tl.tensor,
+    k: tl.tensor,
+    out_indices: tl.tensor,
+    out_values: tl.tensor,
+    ROWS: tl.constexpr,
+    ROOM: tl.constexpr,
+) -> None:
     """Keep the k largest of the candidates of some rows, where they are all there."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     count = tl.load(counts + row, mask=row < c, other=ROOM + 1)
@@ -164,9 +182,18 @@ def _pick(
 
 @kernel
 def _search(
-    pre: tl.tensor, bias: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, counts: tl.tensor, k: tl.tensor, out_indices: tl.tensor, out_values: tl.tensor,
-    ROOM: tl.constexpr, TILE: tl.constexpr,
-) -> None:  # fmt: skip
+    pre: tl.tensor,
+    bias: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    m: tl.tensor,
+    counts: tl.tensor,
+    k: tl.tensor,
+    out_indices: tl.tensor,
+    out_values: tl.tensor,
+    ROOM: tl.constexpr,
+    TILE: tl.constexpr,
+) -> None:
     """Keep the k largest of a row whose candidates were too many."""
     row = tl.program_id(0).to(tl.int64)
     if tl.load(counts + row) > ROOM:
@@ -204,7 +231,14 @@ def _search(
 
 @kernel
 def _count_above(
-    pre: tl.tensor, bias: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, least: tl.tensor, counts: tl.tensor, TILE: tl.constexpr
+    pre: tl.tensor,
+    bias: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    m: tl.tensor,
+    least: tl.tensor,
+    counts: tl.tensor,
+    TILE: tl.constexpr,
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
     found = tl.zeros([TILE], tl.int32)
@@ -217,7 +251,16 @@ def _count_above(
 
 @kernel
 def _take_above(
-    pre: tl.tensor, bias: tl.tensor, down: tl.tensor, across: tl.tensor, m: tl.tensor, least: tl.tensor, begins: tl.tensor, latents: tl.tensor, values: tl.tensor, TILE: tl.constexpr
+    pre: tl.tensor,
+    bias: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    m: tl.tensor,
+    least: tl.tensor,
+    begins: tl.tensor,
+    latents: tl.tensor,
+    values: tl.tensor,
+    TILE: tl.constexpr,
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
     written = tl.load(begins + row)

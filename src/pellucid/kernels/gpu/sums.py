@@ -81,9 +81,20 @@ def _segment_sums(
 
 @kernel
 def _sum_light(
-    starts: tl.tensor, places: tl.tensor, order: tl.tensor, values: tl.tensor, table: tl.tensor, out: tl.tensor, down: tl.tensor, across: tl.tensor, d: tl.tensor,
-    TURNED: tl.constexpr, PIECE: tl.constexpr, ENTRIES: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+    starts: tl.tensor,
+    places: tl.tensor,
+    order: tl.tensor,
+    values: tl.tensor,
+    table: tl.tensor,
+    out: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    d: tl.tensor,
+    TURNED: tl.constexpr,
+    PIECE: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
     """Sum the entries of a segment that has PIECE of them at most."""
     segment = tl.program_id(0).to(tl.int64)
     begin, end = tl.load(starts + segment), tl.load(starts + segment + 1)
@@ -95,9 +106,22 @@ def _sum_light(
 
 @kernel
 def _sum_pieces(
-    starts: tl.tensor, places: tl.tensor, order: tl.tensor, values: tl.tensor, table: tl.tensor, owners: tl.tensor, partial: tl.tensor, down: tl.tensor, across: tl.tensor, e: tl.tensor,
-    d: tl.tensor, TURNED: tl.constexpr, PIECE: tl.constexpr, ENTRIES: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+    starts: tl.tensor,
+    places: tl.tensor,
+    order: tl.tensor,
+    values: tl.tensor,
+    table: tl.tensor,
+    owners: tl.tensor,
+    partial: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    e: tl.tensor,
+    d: tl.tensor,
+    TURNED: tl.constexpr,
+    PIECE: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
     """Sum what heavy segments have among PIECE entries in a row.
 
     A heavy segment fills more than a piece, so only those of the first and the last entry can be: partial[2 * piece] is
@@ -122,9 +146,17 @@ def _sum_pieces(
 
 @kernel
 def _join_pieces(
-    starts: tl.tensor, order: tl.tensor, owners: tl.tensor, partial: tl.tensor, out: tl.tensor, e: tl.tensor, d: tl.tensor,
-    TURNED: tl.constexpr, PIECE: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+    starts: tl.tensor,
+    order: tl.tensor,
+    owners: tl.tensor,
+    partial: tl.tensor,
+    out: tl.tensor,
+    e: tl.tensor,
+    d: tl.tensor,
+    TURNED: tl.constexpr,
+    PIECE: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
     """Add up the pieces of the heavy segment that begins within a piece; a piece holds the beginning of one at most."""
     piece = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
@@ -140,9 +172,20 @@ def _join_pieces(
 
 @kernel
 def _sum(
-    begin: tl.tensor, end: tl.tensor, places: tl.tensor, order: tl.tensor, values: tl.tensor, table: tl.tensor, down: tl.tensor, across: tl.tensor, columns: tl.tensor, d: tl.tensor,
-    TURNED: tl.constexpr, ENTRIES: tl.constexpr, WIDTH: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
+    begin: tl.tensor,
+    end: tl.tensor,
+    places: tl.tensor,
+    order: tl.tensor,
+    values: tl.tensor,
+    table: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    columns: tl.tensor,
+    d: tl.tensor,
+    TURNED: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> tl.tensor:
     """Return the sum over some entries of value * table[place], for some columns, in float32."""
     total = tl.zeros([ENTRIES, WIDTH], tl.float32)
     for first in range(begin, end, ENTRIES):
@@ -169,9 +212,20 @@ def _owner(entry: tl.tensor, order: tl.tensor, owners: tl.tensor, TURNED: tl.con
 
 @kernel
 def _entry_dots(
-    tokens: tl.tensor, latents: tl.tensor, x: tl.tensor, rows: tl.tensor, out: tl.tensor, down: tl.tensor, across: tl.tensor, rows_down: tl.tensor, rows_across: tl.tensor,
-    e: tl.tensor, d: tl.tensor, ENTRIES: tl.constexpr, WIDTH: tl.constexpr,
-) -> None:  # fmt: skip
+    tokens: tl.tensor,
+    latents: tl.tensor,
+    x: tl.tensor,
+    rows: tl.tensor,
+    out: tl.tensor,
+    down: tl.tensor,
+    across: tl.tensor,
+    rows_down: tl.tensor,
+    rows_across: tl.tensor,
+    e: tl.tensor,
+    d: tl.tensor,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
     at = tl.program_id(0).to(tl.int64) * ENTRIES + tl.arange(0, ENTRIES)
     held = at < e
     left = x + tl.load(tokens + at, mask=held, other=0)[:, None] * down
