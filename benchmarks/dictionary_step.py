@@ -1,7 +1,8 @@
 """What one training step of a dictionary costs, as a multiple of the encoder product that cannot be avoided.
 
     make peers
-    python benchmarks/dictionary_step.py [--latents 4608 9216 18432] [--architectures topk] [--no-peers] [--repeats 7] [--json]
+    python benchmarks/dictionary_step.py [--latents 4608 9216 18432] [--architectures topk] [--no-peers] [--repeats 7]
+        [--device cuda] [--json]
 
 One step: batch 4,096, d = 576, fp32, k = 32 (JumpReLU and ReLU start at a mean L0 of 32), with each library's own class,
 loss, optimizer and upkeep, no dead latents. Contenders:
@@ -32,6 +33,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from peers.client import PEERS, Missing, Worker
 
 from pellucid.core.provenance import environment
@@ -57,6 +59,8 @@ def main() -> None:
         for latents in arguments.latents:
             measure(arguments, architecture, latents, contenders, result)
     result |= {"batch": arguments.batch, "width": arguments.width, "k": arguments.k, "repeats": arguments.repeats}
+    on_gpu = arguments.device.startswith("cuda")
+    result |= {"device": torch.cuda.get_device_name(arguments.device) if on_gpu else arguments.device}
     result |= {"processors": os.cpu_count(), **environment(), "threads": arguments.threads}
     if arguments.json:
         print(json.dumps(result))
@@ -77,6 +81,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=576)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every contender")
+    parser.add_argument(
+        "--device", default="cpu", help="of our own contenders: cpu, cuda or cuda:N; peers run on the cpu alone"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     too_small = [name for name in ("repeats", "batch", "width", "k", "threads") if getattr(arguments, name) < 1]
@@ -84,6 +91,8 @@ def parsed() -> argparse.Namespace:
         parser.error(
             f"{', '.join(too_small) or 'latents'} must be at least 1, every --latents at least --k, --warmup 0 or more"
         )
+    if not arguments.device.startswith("cpu") and not torch.cuda.is_available():
+        parser.error(f"--device {arguments.device}: PyTorch {torch.__version__} finds no GPU; use --device cpu")
     return arguments
 
 
@@ -91,7 +100,7 @@ def measure(
     settings: argparse.Namespace, architecture: str, latents: int, contenders: list[str], result: dict[str, Any]
 ) -> None:
     """Add the rows of one architecture and size to the result, and what could not run."""
-    shape = {"tokens": settings.batch, "width": settings.width, "k": settings.k}
+    shape = {"tokens": settings.batch, "width": settings.width, "k": settings.k, "device": settings.device}
     task = {"architecture": architecture, "latents": latents, **shape}
     where = {"architecture": architecture, "latents": latents}
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import math
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TINY = ["--latents", "128", "256", "--batch", "64", "--width", "16", "--k", "4", "--repeats", "3", "--threads", "1"]
@@ -42,7 +44,9 @@ def test_without_peers_it_emits_a_row_for_each_contender_and_size():
     result, _ = run("dictionary_step.py", "--no-peers", "--architectures", "topk", *TINY)
     found = [(row["contender"], row["latents"]) for row in result["rows"]]
     assert found == [(name, m) for m in (128, 256) for name in ("product", "product_fresh", "plain", "pellucid")]
-    assert result["ceiling_gflops"] > 0 and result["versions"]["torch"] and result["skipped"] == []
+    assert (
+        result["device"] == "cpu" and result["ceiling_gflops"] > 0 and result["versions"]["torch"] and result["skipped"] == []
+    )
     for row in result["rows"]:
         assert row["architecture"] == "topk"
         assert row["seconds"] > 0 and math.isfinite(row["peak_mb"]) and row["peak_mb"] >= 0
@@ -99,6 +103,23 @@ def test_an_architecture_the_library_does_not_have_is_said(loaded):
     task = {"architecture": "unheard_of", "latents": 8, "tokens": 16, "width": 4, "k": 2}
     with pytest.raises(client.Missing, match="pellucid: pellucid has no unheard_of"):
         client.Worker("pellucid", 1, task)
+
+
+def test_peers_are_measured_on_the_cpu_alone(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "peers"))
+    worker = importlib.import_module("worker").Worker("plain")
+    monkeypatch.delattr(worker.steps, "ANY_DEVICE")  # as in the steps of a peer
+    task = {"architecture": "topk", "latents": 64, "tokens": 16, "width": 4, "k": 2, "device": "cuda"}
+    assert worker.prepare("plain", 1, task)["unknown"] == "plain is measured on the CPU alone"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_device_that_is_not_there_is_refused():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "dictionary_step.py"), "--no-peers", "--device", "cuda"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "--device cuda: PyTorch" in done.stderr and "use --device cpu" in done.stderr
 
 
 def test_absurd_settings_are_refused():

@@ -21,11 +21,23 @@ from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner
 
 ARCHITECTURES = {"pellucid": tuple(KNOWN)}
+ANY_DEVICE = True
 
 
 def version() -> str:
     """Return pellucid's version and where it was imported from."""
     return f"pellucid {versions()['pellucid']} ({pellucid.__file__})"
+
+
+class Nothing(nn.Module):
+    """Returns what it is given; its one parameter says where the host is."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros((), device=device), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 def make(name: str, task: Task) -> Contender:
@@ -35,14 +47,16 @@ def make(name: str, task: Task) -> Contender:
     architecture: Any = {"kind": task.architecture, "n_latents": task.latents, **given}
     config = DictionaryConfig(site="0", architecture=architecture, lr=LEARNING_RATE)
     fit = FitConfig(dictionaries={"d": config})
-    dictionary: Any = make_dictionary(config.architecture, task.width, torch.Generator().manual_seed(0), task.batch(0)[:512])
+    sample = task.batch(0)[:512].cpu()
+    dictionary: Any = make_dictionary(config.architecture, task.width, torch.Generator().manual_seed(0), sample).to(task.device)
     if task.architecture in ("relu", "jumprelu"):
         cut = task.cut(dictionary.preactivations)
         if task.architecture == "relu":
             dictionary.encoder_bias.data -= cut
         else:
             dictionary.log_threshold.data.fill_(math.log(cut))
-    learner = Learner("d", config, fit, Host(nn.Sequential(nn.Identity()), name="none"), dictionary)
+    host = Host(nn.Sequential(Nothing(task.device)), name="none")
+    learner = Learner("d", config, fit, host, dictionary)
     settle([learner], len(task.batch(0)), "auto", {})  # as `fit` does
 
     def step(i: int) -> None:

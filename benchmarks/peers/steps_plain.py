@@ -13,6 +13,8 @@ ARCHITECTURES = {
     "plain": ("topk", "batch_topk", "relu"),
 }
 
+ANY_DEVICE = True
+
 
 def version() -> str:
     """Return PyTorch's version."""
@@ -26,8 +28,8 @@ def make(name: str, task: Task) -> Contender:
 
 def product(task: Task, fresh: bool) -> Contender:
     """batch @ W.T, into memory that is there already or (fresh) into a new tensor each time."""
-    weights = torch.randn(task.latents, task.width)
-    buffer = torch.empty(0 if fresh else task.tokens, task.latents)
+    weights = torch.randn(task.latents, task.width).to(task.device)
+    buffer = torch.empty(0 if fresh else task.tokens, task.latents, device=task.device)
 
     def step(i: int) -> object:
         return torch.mm(task.batch(i), weights.T) if fresh else torch.mm(task.batch(i), weights.T, out=buffer)
@@ -60,7 +62,7 @@ class Dense(nn.Module):
 def dense(task: Task) -> Contender:
     """A whole step: mean squared error (and an L1 for relu), gradients, clipping, Adam, unit atoms."""
     torch.manual_seed(0)
-    model = Dense(task)
+    model = Dense(task).to(task.device)
     if task.architecture == "relu":
         model.encoder_bias.data -= task.cut(model.preactivations)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)

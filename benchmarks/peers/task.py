@@ -26,6 +26,8 @@ class Task:
     width: int
     k: int
     """Active latents per token; the mean L0 at the start where the architecture does not fix it."""
+    device: str = "cpu"
+    """Where dictionary and batches are."""
 
     @cached_property
     def batches(self) -> list[Tensor]:
@@ -37,7 +39,7 @@ class Task:
             chosen = torch.randint(len(directions), (self.tokens, 32), generator=generator)
             amounts = torch.rand(self.tokens, 32, generator=generator) + 0.5
             signal = torch.nn.functional.embedding_bag(chosen, directions, per_sample_weights=amounts, mode="sum")
-            made.append(signal + 0.1 * torch.randn(self.tokens, self.width, generator=generator))
+            made.append((signal + 0.1 * torch.randn(self.tokens, self.width, generator=generator)).to(self.device))
         return made
 
     def batch(self, step: int) -> Tensor:

@@ -48,9 +48,9 @@ class FiringCounter:
         """
         self._check(entries.n_latents)
         fired = values > 0
-        latents, tokens = entries.latents[fired], entries.tokens[fired]
-        last = self.since.new_zeros(self.n_latents).scatter_reduce_(0, latents, tokens + 1, "amax")
-        self._count(entries.n_tokens, last, torch.bincount(latents, minlength=self.n_latents))
+        places = torch.where(fired, entries.tokens + 1, 0)  # not picked out: on a GPU the host would wait for their number
+        last = self.since.new_zeros(self.n_latents).scatter_reduce_(0, entries.latents, places, "amax")
+        self._count(entries.n_tokens, last, torch.zeros_like(last).scatter_add_(0, entries.latents, fired.long()))
 
     def _check(self, n_latents: int) -> None:
         if n_latents != self.n_latents:

@@ -19,6 +19,8 @@ from numba import prange
 from torch import Tensor
 
 from pellucid.kernels.entries import ByLatent, Entries
+from pellucid.kernels.stock import latent_totals as latent_totals
+from pellucid.kernels.stock import obstacle as obstacle
 
 BLOCK, SMALL_BLOCK = 64, 8
 """Latents whose maximum is taken at once, many or few; only blocks that can hold a survivor are looked into."""

@@ -54,9 +54,10 @@ class Entries:
     @cached_property
     def by_latent(self) -> ByLatent:
         """The entries ordered by latent; made when first asked for."""
-        order = torch.argsort(self.latents, stable=True)
-        starts = torch.zeros(self.n_latents + 1, dtype=torch.int64, device=order.device)
-        torch.cumsum(torch.bincount(self.latents, minlength=self.n_latents), 0, out=starts[1:])
+        ordered, order = torch.sort(self.latents.to(torch.int32), stable=True)  # half the digits to sort by
+        # Not bincount: on a GPU it would make the host wait.
+        edges = torch.arange(self.n_latents + 1, dtype=torch.int32, device=order.device)
+        starts = torch.searchsorted(ordered, edges)
         return ByLatent(starts, order, self.tokens[order])
 
     def only(self, keep: Bool[Tensor, " e"]) -> Entries:

@@ -12,12 +12,15 @@ from pellucid.kernels.sparse import decoded, encoded, top_k
 
 MOST_ROWS, MOST_CODES, TURNS = 1024, 1 << 23, 3
 """A measurement is of at most so many rows, and so many codes: it must not be what a fit needs most memory for."""
+GPU_ROWS, GPU_CODES = 4096, 1 << 26
+"""The same on a GPU, where fewer would measure how fast kernels start."""
 
 
 def seconds(form: Form | None, m: int, d: int, k: int, *, rows: int, device: torch.device) -> float:
-    """Return the least seconds of a pass over random rows, at most MOST_ROWS, with m latents of width d, k of them active."""
+    """Return the least seconds of a pass over random rows (at most some) with m latents of width d, k of them active."""
+    most_rows, most_codes = (MOST_ROWS, MOST_CODES) if device.type == "cpu" else (GPU_ROWS, GPU_CODES)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(max(1, min(rows, MOST_ROWS, MOST_CODES // m)), d, generator=generator).to(device)
+    x = torch.randn(max(1, min(rows, most_rows, most_codes // m)), d, generator=generator).to(device)
     rows_of_encoder = torch.randn(m, d, generator=generator).div_(d**0.5).to(device)
     encoder, decoder = (rows_of_encoder.detach().requires_grad_() for _ in range(2))  # one memory, two gradients
     bias = torch.zeros(m, device=device, requires_grad=True)

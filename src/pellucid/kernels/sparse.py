@@ -20,6 +20,8 @@ from pellucid.kernels.forms import Form
 CHUNK_NUMBERS = 9 << 20
 """Pre-activations held at once, 36 MiB in float32; also at most CHUNK_TOKENS tokens."""
 CHUNK_TOKENS = 512
+GPU_NUMBERS, GPU_TOKENS = 64 << 20, 4096
+"""The same on a GPU, 256 MiB: few tokens leave it partly idle and read a wide encoder often, and it waits after a chunk."""
 DENSE_SHARE = 1 / 16
 """Where more than this share of all codes survives, dense products are the faster way."""
 SAMPLED, ROOM = 64, 1.5
@@ -127,7 +129,7 @@ class _Encoded(torch.autograd.Function):
         slopes = upstream[0].contiguous()
         to_x = form.decode_rows(entries, slopes, encoder) if ctx.needs_input_grad[1] else None
         to_encoder = form.latent_sums(entries, slopes, x) if ctx.needs_input_grad[2] else None
-        to_bias = per_latent(entries, slopes)
+        to_bias = form.latent_totals(entries, slopes)
         to_centre = -(to_bias @ encoder) if ctx.needs_input_grad[4] else None
         return None, to_x, to_encoder, to_bias, to_centre, None, None
 
@@ -151,11 +153,6 @@ class _Decoded(torch.autograd.Function):
         return to_values, to_decoder, None, None
 
 
-def per_latent(entries: Entries, values: Float[Tensor, " e"]) -> Float[Tensor, " m"]:
-    """Return for each latent the sum of its entries' values."""
-    return values.new_zeros(entries.n_latents).index_add_(0, entries.latents, values)
-
-
 def _guessed_edge(x: Tensor, encoder: Tensor, bias: Tensor, count: int) -> float:
     """Return a value that somewhat more than `count` of the entries should exceed; 0 if that many are not positive."""
     rows = x[:: max(1, len(x) // SAMPLED)]
@@ -172,8 +169,9 @@ def _workspace(numbers: int, dtype: torch.dtype, device: torch.device) -> Float[
 
 def _products(x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"]) -> Iterator[Float[Tensor, "c m"]]:
     """Yield x @ encoder.T chunk by chunk; every chunk is written over the one before."""
-    rows = max(1, min(CHUNK_TOKENS, CHUNK_NUMBERS // len(encoder), len(x)))
-    memory = _workspace(max(CHUNK_NUMBERS, len(encoder)), x.dtype, x.device)  # one for all shapes of a fit
+    numbers, tokens = (CHUNK_NUMBERS, CHUNK_TOKENS) if x.device.type == "cpu" else (GPU_NUMBERS, GPU_TOKENS)
+    rows = max(1, min(tokens, numbers // len(encoder), len(x)))
+    memory = _workspace(max(numbers, len(encoder)), x.dtype, x.device)  # one for all shapes of a fit
     buffer = memory[: rows * len(encoder)].view(rows, len(encoder))
     for part in x.split(rows) if len(x) else ():
         yield torch.mm(part, encoder.t(), out=buffer[: len(part)])

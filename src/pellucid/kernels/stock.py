@@ -41,6 +41,14 @@ def latent_sums(entries: Entries, values: Float[Tensor, " e"], x: Float[Tensor, 
     return embedding_bag(turned.tokens, x, turned.starts[:-1], per_sample_weights=values[turned.order], mode="sum")
 
 
+def latent_totals(entries: Entries, values: Float[Tensor, " e"]) -> Float[Tensor, " m"]:
+    """Return for each latent the sum of its entries' values, summed in their order."""
+    if values.device.type == "cpu":
+        return values.new_zeros(entries.n_latents).index_add_(0, entries.latents, values)
+    # Elsewhere index_add_ adds in the order of arrival, which no two runs share.
+    return latent_sums(entries, values, values.new_ones(entries.n_tokens, 1)).squeeze(-1)
+
+
 def entry_dots(entries: Entries, x: Float[Tensor, "n d"], rows: Float[Tensor, "m d"]) -> Float[Tensor, " e"]:
     """Return x[token] . rows[latent] for each entry."""
     step = max(1, GATHERED // x.shape[-1])
@@ -57,3 +65,8 @@ def remove_parallel(gradient: Float[Tensor, "m d"], rows: Float[Tensor, "m d"]) 
 def unit_rows(rows: Float[Tensor, "m d"]) -> None:
     """Scale each row to unit length, in place."""
     rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(1e-12))
+
+
+def obstacle() -> str | None:
+    """Return what keeps the kernels from running on this machine: nothing does."""
+    return None

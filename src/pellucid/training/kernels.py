@@ -54,6 +54,6 @@ def _fastest(dictionary: Dictionary, positions: int, measured: dict[tuple[int, i
         device, dtype = dictionary.encoder.device, dictionary.encoder.dtype
         times = {name: seconds(get_form(name), *key, rows=positions, device=device) for name in usable(device, dtype)}
         measured[key] = min(times, key=lambda name: times[name])
-        listed = ", ".join(f"{name} {1000 * found:.0f} ms" for name, found in times.items())
+        listed = ", ".join(f"{name} {1000 * found:.{0 if found > 0.01 else 2}f} ms" for name, found in times.items())
         log.info("kernels: %s for %d latents of width %d, about %d active (%s)", measured[key], *key, listed)
     return measured[key]

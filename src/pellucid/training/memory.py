@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import torch
+
 from pellucid.core.logging import log
 from pellucid.hosts import Host
 from pellucid.kernels.divergence import CHUNK_NUMBERS
@@ -44,9 +46,16 @@ def announce(host: Host, learners: Sequence[Learner], positions: int) -> int:
     total = sum(parts.values())
     listed = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items())
     log.info("memory estimate: %s MiB (%s)", f"{total / 2**20:,.0f}", listed)
-    if host.device.type == "cpu" and total > (free := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")):
+    if (free := free_bytes(host.device)) is not None and total > free:
         log.warning("that is more than the %s MiB now free; lower batch_rows or split the fit", f"{free / 2**20:,.0f}")
     return total
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return how much memory the device has free; None if that cannot be asked."""
+    if device.type == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def _suffix_numbers(host: Host, learner: Learner) -> int:
