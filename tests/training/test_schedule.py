@@ -1,4 +1,4 @@
-"""The learning rate over a fit."""
+"""What changes in the course of a fit: the learning rate, penalties, what architectures anneal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from pellucid.dictionaries import PAnnealDictionary, load_dictionary
 from pellucid.training.schedule import learning_rate
 
 
@@ -38,3 +39,26 @@ def test_logged_rates_are_the_schedule(fitted):
     rates = [line["lr"] for line in lines if line["dictionary"] == "local"]
     assert rates == [learning_rate(step, peak=2e-3, warmup=2, total=10) for step in range(10)]
     assert rates[0] == 0
+
+
+def test_sparsity_penalties_rise_over_the_warm_up(fitted):
+    dictionaries = {"relu": {"site": "layers.1", "architecture": {"kind": "relu", "n_latents": 8, "l1": 100.0}, "lr": 1e-9}}
+    runs = [fitted(f"run{share}", steps=8, dictionaries=dictionaries, sparsity_warmup=share) for share in (0.0, 0.5)]
+    full, warmed = ([json.loads(line)["sparsity"] for line in (run / "metrics.jsonl").read_text().splitlines()] for run in runs)
+    shares = [low / high for low, high in zip(warmed, full, strict=True)]
+    assert shares == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 1, 1], abs=1e-4)
+
+
+def test_dictionaries_hear_how_far_the_training_is(fitted, monkeypatch):
+    heard = []
+    monkeypatch.setattr(PAnnealDictionary, "begin_step", lambda self, progress: heard.append(progress))
+    dictionaries = {"p": {"site": "layers.1", "architecture": {"kind": "p_anneal", "n_latents": 8}}}
+    fitted("run", steps=4, dictionaries=dictionaries)
+    assert heard == [0, 0.25, 0.5, 0.75]
+
+
+def test_p_falls_during_a_fit(fitted):
+    architecture = {"kind": "p_anneal", "n_latents": 8, "l1": 1e-3, "anneal_updates": 3, "anneal_start": 0.25}
+    run = fitted("run", steps=12, dictionaries={"p": {"site": "layers.1", "architecture": architecture}})
+    dictionary, _ = load_dictionary(run / "dictionaries" / "p")
+    assert dictionary.annealed.power() == pytest.approx(0.2)

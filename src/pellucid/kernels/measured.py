@@ -1,8 +1,9 @@
-"""How long a form takes for one pass of a sparse dictionary, forward and backward."""
+"""How long each form takes for one pass of a sparse dictionary, forward and backward."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,29 +11,33 @@ from torch import Tensor
 from pellucid.kernels.forms import Form
 from pellucid.kernels.sparse import decoded, encoded, top_k
 
-MOST_ROWS, MOST_CODES, TURNS = 1024, 1 << 23, 3
+MOST_ROWS, MOST_CODES, TURNS = 1024, 1 << 23, 5
 """A measurement is of at most so many rows, and so many codes: it must not be what a fit needs most memory for."""
 GPU_ROWS, GPU_CODES = 4096, 1 << 26
 """The same on a GPU, where fewer would measure how fast kernels start."""
 
 
-def seconds(form: Form | None, m: int, d: int, k: int, *, rows: int, device: torch.device) -> float:
-    """Return the least seconds of a pass over random rows (at most some) with m latents of width d, k of them active."""
+def seconds(forms: Mapping[str, Form | None], m: int, d: int, k: int, *, rows: int, device: torch.device) -> dict[str, float]:
+    """Return the least seconds of each form's pass over random rows (at most some), m latents of width d, k of them active.
+
+    The forms take turns, so that a machine that is busy for a while is so for all of them.
+    """
     most_rows, most_codes = (MOST_ROWS, MOST_CODES) if device.type == "cpu" else (GPU_ROWS, GPU_CODES)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(max(1, min(rows, most_rows, most_codes // m)), d, generator=generator).to(device)
     rows_of_encoder = torch.randn(m, d, generator=generator).div_(d**0.5).to(device)
     encoder, decoder = (rows_of_encoder.detach().requires_grad_() for _ in range(2))  # one memory, two gradients
     bias = torch.zeros(m, device=device, requires_grad=True)
-    times = []
+    times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(TURNS + 1):
-        begun = time.perf_counter()
-        reconstruction(form, x, encoder, bias, decoder, k).square().mean().backward()
-        if x.is_cuda:
-            torch.cuda.synchronize(x.device)
-        times.append(time.perf_counter() - begun)
-        encoder.grad = decoder.grad = bias.grad = None
-    return min(times[1:])  # the first turn compiles; whatever else runs here only adds
+        for name, form in forms.items():
+            begun = time.perf_counter()
+            reconstruction(form, x, encoder, bias, decoder, k).square().mean().backward()
+            if x.is_cuda:
+                torch.cuda.synchronize(x.device)
+            times[name].append(time.perf_counter() - begun)
+            encoder.grad = decoder.grad = bias.grad = None
+    return {name: min(taken[1:]) for name, taken in times.items()}  # the first turn compiles; other work here only adds
 
 
 def reconstruction(form: Form | None, x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, k: int) -> Tensor:

@@ -61,6 +61,8 @@ class FitConfig(Config):
     """Rows (contexts) in one update."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the updates over which the learning rate rises from 0."""
+    sparsity_warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the updates over which sparsity penalties rise from 0 to their full weight."""
     final_lr: float = Field(0.1, ge=0, le=1)
     """Learning rate at the end, as a share of its peak (cosine)."""
     betas: tuple[float, float] = (0.9, 0.999)

@@ -52,7 +52,8 @@ def _fastest(dictionary: Dictionary, positions: int, measured: dict[tuple[int, i
         return PLAIN
     if key not in measured:
         device, dtype = dictionary.encoder.device, dictionary.encoder.dtype
-        times = {name: seconds(get_form(name), *key, rows=positions, device=device) for name in usable(device, dtype)}
+        forms = {name: get_form(name) for name in usable(device, dtype)}
+        times = seconds(forms, *key, rows=positions, device=device)
         measured[key] = min(times, key=lambda name: times[name])
         listed = ", ".join(f"{name} {1000 * found:.{0 if found > 0.01 else 2}f} ms" for name, found in times.items())
         log.info("kernels: %s for %d latents of width %d, about %d active (%s)", measured[key], *key, listed)

@@ -43,32 +43,38 @@ class Learner:
         self.watch = Watch(fit.spikes, name, str(self.site), config.lr)
         self.seconds = 0.0
 
-    def update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, Any]:
+    def update(
+        self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int, progress: float = 1.0
+    ) -> dict[str, Any]:
         """Take one optimizer step on a batch; return the terms of the loss and what else is worth logging.
 
+        `progress` is the share of the training that is done, for what changes on the way.
         Raises SpikeError for a faulty update (see SpikeConfig), naming site, step and position of an activation that is not
         finite, or the loss and its terms. Where faulty updates are dropped, nothing has changed and the line says `event`.
         """
         if not self.watch.drops:
-            return self._update(shared, teacher, lr, step)
+            return self._update(shared, teacher, lr, step, progress)
         before = {name: buffer.clone() for name, buffer in self.dictionary.named_buffers()}
         try:
-            return self._update(shared, teacher, lr, step)
+            return self._update(shared, teacher, lr, step, progress)
         except SpikeError as error:
             self.optimizer.zero_grad(set_to_none=True)
             for name, buffer in self.dictionary.named_buffers():  # some move in a forward
                 buffer.copy_(before[name])
             return self.watch.drop(error, step)
 
-    def _update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int) -> dict[str, Any]:
+    def _update(self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int, progress: float) -> dict[str, Any]:
         rows = shared.rows(self.site)
         positions = self.group.count(len(rows))
         fault = find_non_finite(rows, self.site, step, shared.keep, positions.total)
         if self.group.any(fault is not None) if self.watch.drops else fault is not None:
             raise fault or SpikeError(f"activations of another rank at site '{self.site}' are not finite", "activations")
+        self.dictionary.begin_step(progress)
         forward, evidence = self._forward(shared, teacher)
         dead = self.counter.dead(self.fit.dead_after)
         terms = self.objective.terms(evidence) | self.dictionary.penalty(forward, evidence.activations, dead)
+        if "sparsity" in terms and progress < self.fit.sparsity_warmup:
+            terms["sparsity"] = terms["sparsity"] * (progress / self.fit.sparsity_warmup)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         logged = self.group.mean({"loss": loss, **terms}, positions)
         self.watch.check("loss", logged["loss"], step, logged)

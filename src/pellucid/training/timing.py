@@ -46,7 +46,7 @@ class Timing:
         """Count some time."""
         self.seconds[kind] += seconds
 
-    def count(self, kind: str, operations: float) -> None:
+    def count(self, kind: str, operations: int | float) -> None:
         """Count some operations."""
         if self.operations is not None:
             self.operations[kind] += operations

@@ -149,7 +149,7 @@ class Trainer:
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             with self.timing.during("dictionary"):
-                logged = learner.update(shared, teacher, rate, self.step)
+                logged = learner.update(shared, teacher, rate, self.step, self.step / self.steps)
             lines.append({"dictionary": learner.name, **logged})
             self.timing.count("dictionary", self.work.update(learner, logged["l0"], len(shared.rows(learner.site))))
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
