@@ -103,11 +103,13 @@ def _measure(figures: Path) -> None:
     """Write the estimated memory of the fit and the most it held after that to a file."""
     plain = memory.announce
     found: dict[str, int] = {}
+    beside = figures.with_suffix(".new")
 
     def watch() -> None:
         while True:
             found["peak"] = max(found["peak"], machine.resident() or 0)
-            figures.write_text(json.dumps(found))
+            beside.write_text(json.dumps(found))
+            os.replace(beside, figures)  # this thread may end in the middle of a write
             time.sleep(0.003)
 
     def announce(host: Any, learners: Any, positions: int, *rest: Any) -> int:
