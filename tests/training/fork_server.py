@@ -24,7 +24,8 @@ from transformers import LlamaForCausalLM  # noqa: F401
 
 import pellucid.training
 from pellucid.core import logging as progress
-from pellucid.training import checkpoint
+from pellucid.core import machine
+from pellucid.training import checkpoint, memory
 
 
 def fit(order: dict[str, Any]) -> int:
@@ -39,6 +40,8 @@ def fit(order: dict[str, Any]) -> int:
         _at(data, order["sleep_at"][0], lambda: time.sleep(order["sleep_at"][1]))
     if "pause_at" in order:
         _pause(data, order["pause_at"], Path(order["marker"]))
+    if "measure" in order:
+        _measure(Path(order["measure"]))
     if "die_saving" in order:
         _die_saving(*order["die_saving"])
     if "die_at" in order:
@@ -94,6 +97,29 @@ def _die(at: int, *, before: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace  # type: ignore[assignment]
+
+
+def _measure(figures: Path) -> None:
+    """Write the estimated memory of the fit and the most it held after that to a file."""
+    plain = memory.announce
+    found: dict[str, int] = {}
+    beside = figures.with_suffix(".new")
+
+    def watch() -> None:
+        while True:
+            found["peak"] = max(found["peak"], machine.resident() or 0)
+            beside.write_text(json.dumps(found))
+            os.replace(beside, figures)  # this thread may end in the middle of a write
+            time.sleep(0.003)
+
+    def announce(host: Any, learners: Any, positions: int, *rest: Any) -> int:
+        size = plain(host, learners, positions, *rest)
+        parts = memory.estimate(host, learners, positions, size)
+        found.update(estimate=sum(parts.values()), held=parts["held"], peak=0)
+        threading.Thread(target=watch, daemon=True).start()
+        return size
+
+    memory.announce = announce
 
 
 def _die_saving(number: int, delay: float) -> None:

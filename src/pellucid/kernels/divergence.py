@@ -42,13 +42,24 @@ def plain_kl(original: Float[Tensor, "n v"], spliced: Float[Tensor, "n v"], reve
 class Teacher:
     """The original run's output distribution, read out chunk by chunk and kept if several dictionaries share it."""
 
-    def __init__(self, readout: Readout, features: Float[Tensor, "n d"], *, shared: bool = False, limit: int = 1 << 28) -> None:
-        """`shared` keeps the log-probabilities after their first use, if they are at most `limit` numbers (1 GiB)."""
+    def __init__(
+        self,
+        readout: Readout,
+        features: Float[Tensor, "n d"],
+        *,
+        shared: bool = False,
+        limit: int = 1 << 28,
+        numbers: int = CHUNK_NUMBERS,
+    ) -> None:
+        """`shared` keeps the log-probabilities after their first use, if they are at most `limit` numbers (1 GiB).
+
+        `numbers` logits are made at once, or those of one position.
+        """
         self.readout = readout
         self.features = features
         with torch.no_grad():
             self.classes = readout(features[:1]).shape[-1]
-        self.chunk = max(1, min(len(features), CHUNK_NUMBERS // self.classes))
+        self.chunk = max(1, min(len(features), numbers // self.classes))
         keep = shared and len(features) * self.classes <= limit
         self._kept: dict[int, Tensor] | None = {} if keep else None
 

@@ -82,6 +82,13 @@ class FitConfig(Config):
     """Updates between lines of metrics.jsonl."""
     spikes: SpikeConfig = SpikeConfig()
     """What happens to an update whose numbers are not finite, or whose loss or gradient jumps."""
+    memory_limit_mb: int | None = Field(None, ge=1)
+    """MiB this process may hold, mapped files aside: a fit estimated above it takes smaller pieces of logits or is refused,
+    one that passes it writes a checkpoint and stops. None: what the machine and its cgroup have available at the start. May
+    be changed when a fit is resumed."""
+    logits_mb: int = Field(96, ge=1, le=65_536)
+    """End to end: MiB of logits made at once; about five such pieces exist. Smaller ones read the unembedding more often, and
+    round otherwise. May be lowered when a fit is resumed."""
     device: str = "cpu"
     """Device of host and dictionaries."""
     dtype: str = Field("float32", pattern="^(float32|bfloat16|float16)$")

@@ -12,7 +12,7 @@ import torch
 
 from pellucid.core import files
 from pellucid.core.allocator import keep_freed_memory
-from pellucid.core.errors import ConfigError, FileFormatError, raise_all
+from pellucid.core.errors import ConfigError, FileFormatError, RunError, raise_all
 from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import JsonLines, log
 from pellucid.core.provenance import environment
@@ -88,6 +88,8 @@ class Trainer:
         places = {name: places[name] for name in self.group.names(config)}
         take = partial(self.group.batch, data)
         self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
+        self.logits_mb = config.logits_mb
+        self.limit = memory.Limit(config, host.device)
         self.learners = self._learners(places)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
         own = self.config.batch_rows * data.positions_per_row // (self.group.size if self.group.mode == "data" else 1)
@@ -98,8 +100,8 @@ class Trainer:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
         offset = self._resume()
         tokens = self.config.batch_rows * self.data.positions_per_row
-        memory.announce(self.host, self.learners, tokens)
         kernels = self._settled(tokens)
+        self.logits_mb = self._fitted(tokens)
         if self.group.writes:
             folder.claim(self.run, self.config)
             self._write_provenance(kernels)
@@ -115,10 +117,13 @@ class Trainer:
                     ticker.advance(tokens, self._one_step(metrics))
                     due = time.monotonic() - last_saved >= self.config.checkpoint_seconds
                     due = due or rewind.is_point(self.config.spikes, self.step)
-                    stop, due = self.group.stop_or_save(bool(asked), due)
+                    full = self.limit.passed()
+                    stop, due = self.group.stop_or_save(bool(asked) or full is not None, due)
                     if stop or (due and self.step < self.steps):
                         self._save(metrics)
                         last_saved = time.monotonic()
+                    if full is not None:
+                        raise RunError(memory.stopped(full, self.step, self.steps, self.logits_mb if self.spliced else None))
                     if stop:
                         raise KeyboardInterrupt
             self.passes.close(finished=True)
@@ -141,7 +146,7 @@ class Trainer:
         teacher = None
         if self.spliced:
             assert shared.features is not None
-            teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1)
+            teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1, numbers=self.logits_mb << 18)
         shared_seconds = time.monotonic() - started
         lines: list[dict[str, Any]] = []
         for learner in self.learners:
@@ -178,6 +183,8 @@ class Trainer:
 
     def _learners(self, places: dict[str, Site]) -> list[Learner]:
         samples = self.passes.samples(list(dict.fromkeys(places.values())))
+        widths = {name: samples[site].shape[-1] for name, site in places.items()}
+        memory.check_weights(self.config, widths, self.limit)
         example = self.data.train_batch(0, 1).to(self.host.device)
         configs = self.config.dictionaries
         return [self._learner(name, configs[name], samples[site], example) for name, site in places.items()]
@@ -234,11 +241,27 @@ class Trainer:
         lines = self.group.gather_lines([{"dictionary": name, "kernels": form} for name, form in found.items()])
         return {line["dictionary"]: line["kernels"] for line in lines}
 
+    def _fitted(self, tokens: int) -> int:
+        """Return the MiB of logits made at once: at most those of an earlier part of this fit; ConfigError if nothing fits."""
+        written = self.run / "provenance.json"
+
+        def first() -> int:
+            kept = (
+                files.read_json(written).get("logits_mb", self.config.logits_mb) if written.exists() else self.config.logits_mb
+            )
+            return memory.announce(self.host, self.learners, tokens, self.limit, min(kept, self.config.logits_mb))
+
+        found = self.group.on_first(first)
+        if not self.group.writes:
+            self.limit.refuse(memory.estimate(self.host, self.learners, tokens, found))
+        return found
+
     def _write_provenance(self, kernels: dict[str, str]) -> None:
         sites = {config.site: self.host.site(config.site) for config in self.config.dictionaries.values()}
         hosts = {str(site): self.host.weights_digest(site) for site in sites.values()}
         record: dict[str, Any] = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
-        record |= {"ranks": self.group.size, "parallel": self.group.mode, "kernels": kernels, **environment()}
+        record |= {"ranks": self.group.size, "parallel": self.group.mode, "kernels": kernels}
+        record |= {"logits_mb": self.logits_mb, **environment()}
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
