@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from pellucid.core.logging import JsonLines, Ticker
@@ -131,7 +132,8 @@ class Alone:
 
     def mean(self, values: dict[str, Tensor], positions: Positions) -> dict[str, float]:
         """Return means over all positions of the batch, given each rank's means over its own."""
-        return {name: float(value.detach()) for name, value in values.items()}
+        held = torch.stack([value.detach().double() for value in values.values()]).tolist()  # a GPU is waited for once
+        return dict(zip(values, held, strict=True))
 
     def reduce_gradients(self, dictionary: Dictionary, positions: Positions) -> None:
         """Turn the gradients of a mean over own positions into those of the mean over all."""
