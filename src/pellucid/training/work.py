@@ -32,9 +32,9 @@ class Work:
         spliced = [learner for learner in learners if learner.objective.splices]
         sites = [site for learner in learners for site in (learner.site, *learner.downstream)]
         last = len(self._blocks) if spliced else max((self._until(host, site) for site in sites), default=0)
-        self.host = 2 * positions * sum(self._blocks[:last])
+        self.host = 2.0 * positions * sum(self._blocks[:last])
         """Operations of one pass of the host."""
-        self.shared = 2 * positions * self._head if spliced else 0
+        self.shared = 2.0 * positions * self._head if spliced else 0.0
         """Operations of the original's logits, which all dictionaries of a step share."""
         self._splices = {learner.name: 4 * positions * self._after(host, learner.site) for learner in spliced}
 
