@@ -17,7 +17,7 @@ from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import JsonLines, log
 from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
-from pellucid.dictionaries import Dictionary, load_dictionary, make_dictionary, save_dictionary
+from pellucid.dictionaries import load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
 from pellucid.kernels.ceiling import ceiling
 from pellucid.kernels.divergence import Teacher
@@ -30,6 +30,7 @@ from pellucid.training.learner import Learner, check_width
 from pellucid.training.schedule import learning_rate
 from pellucid.training.stored import open_passes
 from pellucid.training.timing import Timing
+from pellucid.training.warm_start import rebuilt
 from pellucid.training.work import Work
 
 
@@ -198,7 +199,7 @@ class Trainer:
         site = self.host.site(config.site)
         check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
         warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
-        dictionary = _rebuilt(dictionary, config, name)
+        dictionary = rebuilt(dictionary, config, name)
         return Learner(name, config, self.config, self.host, dictionary.train(), warm, self.group)
 
     def _save(self, metrics: JsonLines | Silent) -> None:
@@ -285,17 +286,3 @@ class Trainer:
                 },
             }
             save_dictionary(self.run / "dictionaries" / trained.name, trained.dictionary, header)
-
-
-def _rebuilt(dictionary: Dictionary, config: DictionaryConfig, name: str) -> Dictionary:
-    """Return the loaded weights under the config's architecture, whose coefficients may differ but not its shape."""
-    wanted = config.architecture
-    if type(wanted) is not type(dictionary.config) or wanted.n_latents != dictionary.n_latents:
-        asked = f"{wanted.model_dump()['kind']} with {wanted.n_latents} latents"
-        found = f"{dictionary.kind} with {dictionary.n_latents}"
-        raise ConfigError(
-            f"dictionary '{name}' wants {asked}, but init_from {config.init_from} holds {found}. "
-            f"Make the two equal or leave init_from out."
-        )
-    dictionary.config = wanted
-    return dictionary
