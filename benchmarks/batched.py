@@ -16,7 +16,6 @@ from pellucid.hosts.splice import SharedPass
 from pellucid.kernels import compiled
 from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import get_form
-from pellucid.kernels.sparse import per_latent
 from pellucid.training.learner import Learner
 
 SHAPES = [
@@ -69,7 +68,7 @@ class Stacked:
         slope *= 2 / (n * self.width)
         flat = slope.view(-1, self.width)
         to_values = compiled.entry_dots(entries, flat, rows).mul_(values > 0)
-        to_bias = per_latent(entries, to_values).view_as(encoder_bias)
+        to_bias = compiled.latent_totals(entries, to_values).view_as(encoder_bias)
         decoder.grad = compiled.latent_sums(entries, values, flat).view_as(decoder)
         encoder.grad = compiled.latent_sums(entries, to_values, centred.view(-1, self.width)).view_as(encoder)
         encoder_bias.grad = to_bias

@@ -20,6 +20,7 @@ SHARED = ("planted", "digits")
 """Fixtures of a session that take minutes: all who read them go to one worker."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the names of groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, a file goes to one of them: fixtures of a module are made once."""
     for item in items:

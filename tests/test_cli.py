@@ -41,7 +41,7 @@ def test_help_of_fit_explains_every_setting_of_every_architecture(capsys):
         assert f"{name}: {kind.Config.__doc__.strip()}" in out
         for setting, field in kind.Config.model_fields.items():
             if setting != "kind":
-                assert f"{setting} (default {field.default}): {field.description}" in out
+                assert f"{setting} (default {field.default}): {' '.join(field.description.split())}" in out
 
 
 def test_unknown_verb_names_the_nearest(capsys):

@@ -13,7 +13,7 @@ CONFIG = ArchetypalConfig(n_latents=M, k=3, n_points=15, delta=0.1)
 
 
 def test_forward_equals_a_naive_loop():
-    dictionary, x = moved(CONFIG), sample()
+    dictionary, x = moved(CONFIG).requires_grad_(False), sample()
     forward = dictionary(x)
     scale = float(dictionary.log_scale.exp())
     atoms = []
@@ -28,7 +28,7 @@ def test_forward_equals_a_naive_loop():
 
 
 def test_after_a_step_atoms_are_near_the_hull_again():
-    dictionary = moved(CONFIG, by=1.0)
+    dictionary = moved(CONFIG, by=1.0).requires_grad_(False)
     assert float(dictionary.mixture.min()) >= 0
     assert_close(dictionary.mixture.sum(dim=1), torch.ones(M, dtype=torch.float64), atol=1e-9, rtol=0)
     assert float(dictionary.deviation.norm(dim=1).max()) <= 0.1 + 1e-12

@@ -26,12 +26,18 @@ SETTINGS = {
     "discrete": {"l1": 1e-3},
 }
 
+LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4}
+"""Of those that start near the data or whose every atom is in use."""
+
 
 @pytest.fixture(params=list(ARCHITECTURES))
 def dictionaries(request):
     architecture = {"kind": request.param, **SMALL, **SETTINGS.get(request.param, {})}
     kinds = ("local", "e2e", "e2e+ds")
-    return {kind: {"site": "layers.1", "architecture": architecture, "objective": {"kind": kind}, "lr": 1e-2} for kind in kinds}
+    return {
+        kind: {"site": "layers.1", "architecture": architecture, "objective": {"kind": kind}, "lr": LR.get(request.param, 1e-2)}
+        for kind in kinds
+    }
 
 
 def test_it_learns_under_every_objective(fitted, dictionaries):

@@ -136,6 +136,7 @@ class ArchetypalDictionary(Dictionary):
         self.encoder_bias.zero_()
         self.log_scale.zero_()
 
+    @torch.no_grad()
     def problems(self) -> list[str]:
         """Return what no training could have left in the mixture."""
         off = float((self.mixture.float().sum(dim=-1) - 1).abs().max())

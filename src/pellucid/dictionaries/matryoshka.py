@@ -25,8 +25,8 @@ class MatryoshkaConfig(LargestOfBatchConfig):
     kind: Literal["matryoshka"] = "matryoshka"
     """Name of the architecture."""
     groups: tuple[float, ...] | None = None
-    """Share of the latents in each group but the last, which has the rest; prefixes end where groups do. Default 1/32, 1/16,
-    1/8 and 1/4, without those that would be empty."""
+    """Share of the latents in each group but the last, which has the rest; prefixes end where groups do. By default
+    1/32, 1/16, 1/8 and 1/4, without those that would be empty."""
     sampled: bool = False
     """Draw as many prefixes anew for each batch instead, their lengths log-uniform between 1 and all."""
 

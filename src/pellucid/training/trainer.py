@@ -157,7 +157,8 @@ class Trainer:
             with self.timing.during("dictionary"):
                 logged = learner.update(shared, teacher, rate, self.step, self.step / self.steps)
             lines.append({"dictionary": learner.name, **logged})
-            self.timing.count("dictionary", self.work.update(learner, float(logged["l0"]), len(shared.rows(learner.site))))
+            if "l0" in logged:  # not in a dropped update
+                self.timing.count("dictionary", self.work.update(learner, float(logged["l0"]), len(shared.rows(learner.site))))
             learner.seconds += time.monotonic() - begun + shared_seconds / len(self.learners)
         self.timing.count("dictionary", self.work.shared)
         self.step += 1

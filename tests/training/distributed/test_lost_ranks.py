@@ -60,8 +60,8 @@ VECTORS = {"host": "mlp", "tokens": 6 * 4, "rank_timeout": 3.0}
 def test_a_rank_that_fails_tells_the_others_why(start, small, mode):
     ranks = start("run", 2, data="spoilt", dictionaries={"main": small.VECTORS}, parallel=mode, **VECTORS)
     assert [rank.wait(timeout=60) for rank in ranks] == [1, 1]
-    own = "pellucid.core.errors.NumericsError: activations at site 'hidden' are not finite at step 3, position"
-    told = f"pellucid.core.errors.RankError: rank 1 of 2 stopped at step 3: NumericsError: {own.split(': ')[1]}"
+    own = "pellucid.training.spikes.SpikeError: activations at site 'hidden' are not finite at step 3, position"
+    told = f"pellucid.core.errors.RankError: rank 1 of 2 stopped at step 3: SpikeError: {own.split(': ')[1]}"
     last = [rank.log.splitlines()[-1] for rank in ranks]
     assert last[1].startswith(own)
     assert last[0].startswith(told if mode == "data" else own)
