@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.programs.ensembles.shape import Shape
+from pellucid.programs.networks.recurrent import RecurrentNetwork
+from pellucid.programs.networks.shape import Shape
 
 Layer = tuple[Tensor, Tensor]
 """Weight [e, out, in] and bias [e, out, 1]: y = W x + b for each member, with samples as columns."""
@@ -68,3 +69,9 @@ def new_members(shape: Shape, n_in: int, n_out: int, seeds: list[int], dtype: to
             weight.uniform_(-bound, bound, generator=generator)
             bias.uniform_(-bound, bound, generator=generator)
     return Members(shape, n_in, n_out, rows)
+
+
+def network_of(members: Members, which: int) -> RecurrentNetwork:
+    """Return one member as a network of its own, in float64."""
+    parts = [[(w[which].double().clone(), b[which, :, 0].double().clone()) for w, b in layers] for layers in (members.f, members.g)]
+    return RecurrentNetwork(members.shape, members.n_in, members.n_out, *parts)
