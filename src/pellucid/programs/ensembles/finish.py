@@ -122,7 +122,7 @@ def _probe(members: Members, sequences: Sequences, hard: _Hard, k: int) -> Finis
     rates = []
     for length in [*_lengths(sequences), *([FAR * sequences.length] if sequences.stretches else [])]:
         n = 8192 if length == sequences.length else max(20480 // length, 128)
-        xs, ys = sequences.fresh(n, length)
+        xs, ys = sequences.unusual(n, length)
         failed = wrong_sequences(members, sequences, xs, ys)
         rates.append(failed.float().mean(1))
         if length <= STRETCH[-1] * sequences.length and bool(failed.any()):

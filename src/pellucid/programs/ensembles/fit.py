@@ -94,9 +94,9 @@ def _affine(sequences: Sequences, config: TrainingConfig) -> RecurrentNetwork | 
     if not error < 0.75:
         return None
     for network in realisations(response, LARGEST_AFFINE):
-        if network_errors(network, sequences, 256, sequences.length)[0] == 0:
-            if network_errors(network, sequences, config.checked, sequences.length)[0] == 0:
-                return network
+        counts = (network_errors(network, sequences, n, sequences.length)[0] for n in (256, config.checked))
+        if all(count == 0 for count in counts):
+            return network
     return None
 
 

@@ -17,6 +17,9 @@ from pellucid.programs.tasks.examples import Examples
 
 Rows = tuple[Tensor, Tensor]
 """Inputs [n, t, i] and outputs [n, t, o], int64."""
+NARROW = 4
+"""One training sequence in this many has inputs from a part of the domain only, drawn for it alone: states that uniform
+inputs hardly ever reach (a small maximum, a run of equal symbols) are then seen too."""
 
 
 class Sequences:
@@ -55,8 +58,12 @@ class Sequences:
         return self.scaled(xs[at : at + n], ys[at : at + n])
 
     def fresh(self, n: int, length: int) -> Rows:
-        """Return up to n sequences that no training step saw: newly drawn, or held out."""
+        """Return up to n sequences that no training step saw: newly drawn from the task's distribution, or held out."""
         return self._rows.fresh(n, length)
+
+    def unusual(self, n: int, length: int) -> Rows:
+        """Return up to n sequences like those of training, but not the same: some with inputs from a part of the domain."""
+        return self._rows.unusual(n, length)
 
     def scaled(
         self, xs: Int64[Tensor, "n t i"], ys: Int64[Tensor, "n t o"], dtype: torch.dtype = torch.float32
@@ -77,7 +84,10 @@ class _Rule:
         self._draw(64, task.domain.length)
 
     def training(self, n: int, length: int) -> Rows:
-        return self._draw(n, length)
+        return self._draw(n, length, NARROW)
+
+    def unusual(self, n: int, length: int) -> Rows:
+        return self._draw(n, length, NARROW)
 
     def fresh(self, n: int, length: int) -> Rows:
         if self._left <= 0 and length in self._last:
@@ -87,20 +97,35 @@ class _Rule:
             self._last[length] = rows
         return rows
 
-    def _draw(self, n: int, length: int) -> Rows:
+    def _draw(self, n: int, length: int, narrow: int = 0) -> Rows:
         """Draw up to n sequences: no more than a quarter of the time left allows, yet at least 64."""
         if self._rate:
             affordable = int(max(self._left, 0.0) / 4 / (self._rate * length))
             if affordable < n:
-                log.info("the task computes %.0f outputs a second: %d sequences instead of %d", 1 / self._rate, max(affordable, 64), n)
+                log.info(
+                    "the task computes %.0f outputs a second: %d sequences instead of %d",
+                    1 / self._rate,
+                    max(affordable, 64),
+                    n,
+                )
             n = max(min(n, affordable), 64)
         xs = self._task.sample(n, length, self._generator)
+        if narrow:
+            xs[::narrow] = self._narrow(len(xs[::narrow]), length)
         start = time.process_time()
         ys = self._task.outputs_of(xs)
         spent = time.process_time() - start
         self._left -= spent
         self._rate = spent / (n * length)
         return xs, ys
+
+    def _narrow(self, n: int, length: int) -> Tensor:
+        """Return uniform inputs between two numbers of the domain, drawn for each sequence."""
+        domain = self._task.domain
+        ends = torch.randint(domain.low, domain.high + 1, (n, 2), generator=self._generator).sort(1).values
+        low, size = ends[:, :1, None], (ends[:, 1:, None] - ends[:, :1, None] + 1)
+        part = torch.rand(n, length, domain.width, generator=self._generator, dtype=torch.float64)
+        return low + torch.minimum((part * size).long(), size - 1)
 
 
 class _Table:
@@ -110,7 +135,9 @@ class _Table:
 
     def __init__(self, examples: Examples, generator: torch.Generator) -> None:
         if len(examples) < 5:
-            raise DataError(f"{examples.name} holds {len(examples)} sequences; training needs at least 5, of which 1 is held out")
+            raise DataError(
+                f"{examples.name} holds {len(examples)} sequences; training needs at least 5, of which 1 is held out"
+            )
         order = torch.randperm(len(examples), generator=generator)
         held = len(examples) // 5
         self._held = examples.xs[order[:held]], examples.ys[order[:held]]
@@ -118,6 +145,9 @@ class _Table:
 
     def training(self, n: int, length: int) -> Rows:
         return self._train[0][:, :length], self._train[1][:, :length]
+
+    def unusual(self, n: int, length: int) -> Rows:
+        return self.fresh(n, length)
 
     def fresh(self, n: int, length: int) -> Rows:
         return self._held[0][:n, :length], self._held[1][:n, :length]
