@@ -25,7 +25,7 @@ FAR = 20
 ROUND = 600
 """Steps of a round."""
 RATES = (2e-3, 1e-3, 5e-4, 2e-4)
-"""Highest learning rate of each round, the last one for all that follow; it falls to a hundredth along a cosine."""
+"""Highest learning rate of each round, over and over; within a round it falls to a hundredth along a cosine."""
 PATIENCE = 4
 """Rounds without a better network before giving up."""
 HARD = 4096
@@ -87,7 +87,7 @@ def finish(members: Members, sequences: Sequences, config: TrainingConfig, budge
     for k in range(1, rounds + 1):
         if best.perfect or since >= PATIENCE or budget.over:
             break
-        _round(members, sequences, config, hard, RATES[min(k, len(RATES)) - 1], generator)
+        _round(members, sequences, config, hard, RATES[(k - 1) % len(RATES)], generator)
         found = _probe(members, sequences, hard, k)
         since = 0 if found.rank < best.rank else since + 1
         best = min(best, found, key=lambda f: f.rank)

@@ -11,6 +11,7 @@ from torch import Tensor
 from pellucid.core.errors import DataError
 from pellucid.core.logging import log
 from pellucid.programs.ensembles.config import TrainingConfig
+from pellucid.programs.ensembles.foresight import continuations, outputs_after
 from pellucid.programs.ensembles.scaling import Scaling
 from pellucid.programs.tasks.base import Task
 from pellucid.programs.tasks.examples import Examples
@@ -20,6 +21,9 @@ Rows = tuple[Tensor, Tensor]
 NARROW = 4
 """One training sequence in this many has inputs from a part of the domain only, drawn for it alone: states that uniform
 inputs hardly ever reach (a small maximum, a run of equal symbols) are then seen too."""
+
+FORESIGHT = 2**15
+"""Training sequences with further targets."""
 
 
 class Sequences:
@@ -34,8 +38,10 @@ class Sequences:
         """Whether sequences longer than those of training can be had."""
         self._pool_size = config.pool
         self._pools: dict[int, Rows] = {}
-        self._at: dict[int, int] = {}
+        self._at: dict[tuple[int, bool], int] = {}
         self.scaling = Scaling.of(self.domain, self.pool(self.length)[1])
+        self._foresight: Rows | None = None
+        self._foresight_known = False
 
     def pool(self, length: int) -> Rows:
         """Return the training sequences of this length, the same ones each time."""
@@ -44,18 +50,41 @@ class Sequences:
             self._pools[length] = self._rows.training(wanted, length)
         return self._pools[length]
 
-    def batch(self, n: int, length: int) -> tuple[Float[Tensor, "i t b"], Float[Tensor, "o t b"]]:
-        """Return the next n training sequences, inputs scaled; the pool is shuffled whenever it was used up."""
-        xs, ys = self.pool(length)
-        at = self._at.get(length, 0)
+    def batch(self, n: int, length: int, foresight: bool = False) -> tuple[Float[Tensor, "i t b"], Float[Tensor, "o t b"]]:
+        """Return the next n training sequences, inputs scaled; the pool is shuffled whenever it was used up.
+
+        With `foresight` they come with further targets (see there) behind the task's own.
+        """
+        xs, ys = self._rows_for(length, foresight)
+        key = (length, foresight)
+        at = self._at.get(key, 0)
         if at + n > len(xs):
             order = torch.randperm(len(xs), generator=self._generator)
             if len(xs) < n:
                 order = order.repeat(-(-n // len(xs)))
-            self._pools[length] = xs, ys = xs[order], ys[order]
+            xs, ys = xs[order], ys[order]
+            if foresight:
+                self._foresight = xs, ys
+            else:
+                self._pools[length] = xs, ys
             at = 0
-        self._at[length] = at + n
+        self._at[key] = at + n
         return self.scaled(xs[at : at + n], ys[at : at + n])
+
+    def _rows_for(self, length: int, foresight: bool) -> Rows:
+        rows = self.foresight() if foresight else self.pool(length)
+        assert rows is not None
+        return rows
+
+    def foresight(self) -> Rows | None:
+        """Return training sequences with further targets: outputs after fixed continuations.
+
+        None where there is no rule to ask, or where asking would take too long.
+        """
+        if not self._foresight_known:
+            self._foresight_known = True
+            self._foresight = self._rows.foresight(min(self._pool_size, FORESIGHT), self.length)
+        return self._foresight
 
     def fresh(self, n: int, length: int) -> Rows:
         """Return up to n sequences that no training step saw: newly drawn from the task's distribution, or held out."""
@@ -88,6 +117,15 @@ class _Rule:
 
     def unusual(self, n: int, length: int) -> Rows:
         return self._draw(n, length, NARROW)
+
+    def foresight(self, n: int, length: int) -> Rows | None:
+        words = continuations(self._task.domain, self._generator)
+        cost = self._rate * n * length * length * len(words)  # a prefix of each length, followed by each word
+        if cost > max(self._left, 0.0) / 4:
+            log.info("outputs after continuations would take %.0f s: training does without them", cost)
+            return None
+        xs, ys = self._draw(n, length, NARROW)
+        return xs, torch.cat((ys, outputs_after(self._task, xs, words)), 2)
 
     def fresh(self, n: int, length: int) -> Rows:
         if self._left <= 0 and length in self._last:
@@ -148,6 +186,9 @@ class _Table:
 
     def unusual(self, n: int, length: int) -> Rows:
         return self.fresh(n, length)
+
+    def foresight(self, n: int, length: int) -> Rows | None:
+        return None
 
     def fresh(self, n: int, length: int) -> Rows:
         return self._held[0][:n, :length], self._held[1][:n, :length]

@@ -109,7 +109,8 @@ def load_task(path: str | Path) -> FileTask:
 
 
 def _domain(path: Path, module: types.ModuleType) -> InputDomain:
-    problems, values = [], {}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
     written = [name for name in vars(module) if not name.startswith("_")]
     for name in NAMES:
         value = getattr(module, name, 1 if name == "WIDTH" else None)
