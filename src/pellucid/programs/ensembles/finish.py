@@ -96,7 +96,7 @@ def finish(members: Members, sequences: Sequences, config: TrainingConfig, budge
 
 
 def _lengths(sequences: Sequences) -> list[int]:
-    return [sequences.length * s for s in (STRETCH if sequences.stretches else STRETCH[:1])]
+    return [sequences.length * s for s in STRETCH if sequences.reaches(sequences.length * s)]
 
 
 def _round(
@@ -120,7 +120,8 @@ def _round(
 def _probe(members: Members, sequences: Sequences, hard: _Hard, k: int) -> Finished:
     """Look at fresh sequences of each length, keep what was wrong, and return the best member."""
     rates = []
-    for length in [*_lengths(sequences), *([FAR * sequences.length] if sequences.stretches else [])]:
+    far = FAR * sequences.length
+    for length in [*_lengths(sequences), *([far] if sequences.reaches(far) else [])]:
         n = 8192 if length == sequences.length else max(20480 // length, 128)
         xs, ys = sequences.unusual(n, length)
         failed = wrong_sequences(members, sequences, xs, ys)

@@ -107,7 +107,8 @@ def _finished(finished: Finished, sequences: Sequences, config: TrainingConfig, 
 
 def _checked(network: RecurrentNetwork, method: str, sequences: Sequences, config: TrainingConfig, budget: Budget) -> Trained:
     errors = {sequences.length: network_errors(network, sequences, config.checked, sequences.length)}
-    if sequences.stretches:
-        for stretch in (*STRETCH[1:], FAR):
-            errors[sequences.length * stretch] = network_errors(network, sequences, 2048 // stretch, sequences.length * stretch)
+    for stretch in (*STRETCH[1:], FAR):
+        length = sequences.length * stretch
+        if sequences.reaches(length):
+            errors[length] = network_errors(network, sequences, 2048 // stretch, length)
     return Trained(network, method, errors, sequences.length, budget.spent)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pellucid.core.errors import DataError
+from pellucid.core.errors import ConfigError, DataError
 from pellucid.core.logging import log
 from pellucid.programs.ensembles.config import TrainingConfig
 from pellucid.programs.ensembles.foresight import continuations, outputs_after
@@ -34,8 +34,7 @@ class Sequences:
         self.length = source.domain.length
         self._generator = torch.Generator().manual_seed(config.seed)
         self._rows = _Rule(source, config, self._generator) if isinstance(source, Task) else _Table(source, self._generator)
-        self.stretches = self._rows.stretches
-        """Whether sequences longer than those of training can be had."""
+        self._reached: dict[int, bool] = {self.length: True}
         self._pool_size = config.pool
         self._pools: dict[int, Rows] = {}
         self._at: dict[tuple[int, bool], int] = {}
@@ -75,6 +74,16 @@ class Sequences:
         rows = self.foresight() if foresight else self.pool(length)
         assert rows is not None
         return rows
+
+    def reaches(self, length: int) -> bool:
+        """Whether sequences of this length can be had: not from data, nor where the outputs outgrow exact numbers."""
+        if length not in self._reached:
+            try:
+                self._reached[length] = self._rows.stretches and len(self._rows.fresh(64, length)[0]) > 0
+            except (ConfigError, DataError) as error:
+                log.warning("sequences of length %d are left out: %s", length, error)
+                self._reached[length] = False
+        return self._reached[length]
 
     def foresight(self) -> Rows | None:
         """Return training sequences with further targets: outputs after fixed continuations.
