@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
-from pellucid.core.errors import DataError
-from pellucid.programs.ensembles import TrainingConfig, train
+from pellucid.core.errors import DataError, FileFormatError
+from pellucid.programs.ensembles import TrainingConfig, train, train_in
 from pellucid.programs.ensembles.affine import impulse_response, realisations
 from pellucid.programs.ensembles.budget import Budget
 from pellucid.programs.ensembles.ladder import Rung, perceptrons
+from pellucid.programs.ensembles.saved import data_digest
 from pellucid.programs.ensembles.search import search
 from pellucid.programs.ensembles.sequences import Sequences
 from pellucid.programs.networks import run
@@ -133,3 +136,23 @@ def test_slow_tasks_are_asked_in_bounds():
     for _ in range(20):
         sequences.fresh(4096, 10)
     assert 64 <= asked < 4096
+
+
+def test_a_folder_keeps_what_was_trained(tmp_path):
+    task, other = TASKS["Sum_Last2"], TASKS["Diff_Last2"]
+    first = train_in(tmp_path, task, QUICK)
+    again = train_in(tmp_path, task, QUICK)
+    assert again.errors == first.errors and again.seconds == first.seconds and again.exact
+    assert all(torch.equal(a, b) for a, b in zip(first.network.f[0], again.network.f[0], strict=True))
+    changed = Rule(task.name, task.domain, other.plain, other.batched)  # another rule under the same name
+    assert data_digest(changed) != data_digest(task)
+    assert not torch.equal(train_in(tmp_path, changed, QUICK).network.f[0][0], first.network.f[0][0])
+
+
+def test_a_damaged_record_is_refused(tmp_path):
+    train_in(tmp_path, TASKS["Sum_Last2"], QUICK)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["provenance"]["errors"] = [[10, "many"]]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FileFormatError, match="record of the training is damaged"):
+        train_in(tmp_path, TASKS["Sum_Last2"], QUICK)

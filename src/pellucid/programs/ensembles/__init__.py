@@ -2,5 +2,6 @@
 
 from pellucid.programs.ensembles.config import TrainingConfig
 from pellucid.programs.ensembles.fit import Trained, train
+from pellucid.programs.ensembles.saved import train_in
 
-__all__ = ["Trained", "TrainingConfig", "train"]
+__all__ = ["Trained", "TrainingConfig", "train", "train_in"]
