@@ -29,8 +29,8 @@ class MemberAdam:
         b1, b2 = self.betas
         self.first.mul_(b1).add_(gradient, alpha=1 - b1)
         self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        size = rate * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
-        self.flat.addcdiv_(self.first, self.second.sqrt().add_(1e-8), value=-size)
+        root = self.second.sqrt().div_(math.sqrt(1 - b2**self.steps)).add_(1e-8)
+        self.flat.addcdiv_(self.first, root, value=-rate / (1 - b1**self.steps))
 
     def keep(self, which: Tensor, flat: Float[Tensor, "k p"]) -> None:
         """Go on with the members that `which` picks, whose parameters are now `flat`."""
