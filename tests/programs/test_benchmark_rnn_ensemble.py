@@ -17,4 +17,4 @@ def test_both_forms_train_the_same_networks():
     rows = json.loads(done.stdout)["shapes"]
     assert len(rows) == 5
     for row in rows:
-        assert 0 < row["largest_difference"] < 1e-6 and row["ratio"] > 0
+        assert 0 <= row["largest_difference"] < 1e-6 and row["ratio"] > 0
