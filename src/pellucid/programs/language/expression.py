@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.programs.language.operators import OPERATORS
+from pellucid.programs.language.operators import OPERATORS, Operator
 
 Values = Mapping[str, Any]
 """Name -> integer array; all of one shape."""
@@ -52,6 +52,8 @@ Expression = Variable | Constant | Call | Lookup
 
 BITS_OF_NODE = 3.0
 BITS_OF_ENTRY = 6.0
+BITS_OF_CAST = 4.0
+"""What it costs that a truth value is used as a number inside an expression: such formulas are hard to read."""
 
 
 def evaluate(expression: Expression, values: Values) -> Any:
@@ -91,8 +93,14 @@ def bits(expression: Expression) -> float:
         return BITS_OF_NODE + 1 + 2 * math.log2(1 + abs(value.numerator)) + 2 * math.log2(value.denominator)
     inner = sum(bits(argument) for argument in expression.arguments)
     if isinstance(expression, Call):
-        return BITS_OF_NODE + OPERATORS[expression.operator].bits + inner
+        operator = OPERATORS[expression.operator]
+        return BITS_OF_NODE + operator.bits + inner + BITS_OF_CAST * _casts(operator, expression.arguments)
     return BITS_OF_NODE + BITS_OF_ENTRY * len(expression.entries) + inner
+
+
+def _casts(operator: Operator, arguments: tuple[Expression, ...]) -> int:
+    truths = [i for i, a in enumerate(arguments) if isinstance(a, Call) and OPERATORS[a.operator].truth]
+    return sum(i not in operator.conditions for i in truths)
 
 
 def parts(expression: Expression) -> Iterator[Expression]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pellucid.programs.language.expression import Expression, call, linear
+from pellucid.programs.language.expression import Expression, bits, call, linear
 from pellucid.programs.regression.scalar import scalar_function
 from pellucid.programs.regression.table import Table
 
@@ -36,11 +36,19 @@ def _written(table: Table, values: list[np.ndarray], terms: list[np.ndarray], co
     for i, (v, term, variable) in enumerate(zip(values, terms, table.variables, strict=True)):
         if not term.any():
             continue
-        shift = -int(term.min())
-        g, added = scalar_function(v, term), 0
-        if g is None:
-            g, added = scalar_function(v, term + shift, f"{name}{i}"), shift
-        assert g is not None
+        added, written = _shortest(v, term, variable, f"{name}{i}")
         constant -= added
-        total = g(variable) if total is None else call("add", total, g(variable))
+        total = written if total is None else call("add", total, written)
     return linear([1], [total], constant) if total is not None else None
+
+
+def _shortest(v: np.ndarray, term: np.ndarray, variable: Expression, name: str) -> tuple[int, Expression]:
+    """Return a shift and the shortest function of the variable that gives term + shift."""
+    shifts = list(dict.fromkeys([0, -int(term.min()), -int(term.max())]))
+    known = [(shift, g(variable)) for shift in shifts if (g := scalar_function(v, term + shift)) is not None]
+    if known:
+        return min(known, key=lambda pair: bits(pair[1]) + (3 if pair[0] else 0))
+    shift = shifts[1] if len(shifts) > 1 else 0
+    table = scalar_function(v, term + shift, name)
+    assert table is not None
+    return shift, table(variable)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
-from pellucid.programs.language.expression import BITS_OF_NODE, Call, Constant, Expression, bits
+from pellucid.programs.language.expression import BITS_OF_CAST, BITS_OF_NODE, Call, Constant, Expression, bits, linear
 from pellucid.programs.language.operators import OPERATORS
 from pellucid.programs.regression.table import Table
 
@@ -26,6 +27,7 @@ class Bank:
         self._makers: list[tuple[str, tuple[int, ...]] | Expression] = []
         self.values = np.zeros((0, self.n_points), np.int64)
         self.bits = np.zeros(0)
+        self.truth = np.zeros(0, bool)
         leaves = [*table.variables, *(Constant(c) for c in constants)]
         rows = [*table.columns.T, *(np.full(self.n_points, c) for c in constants)]
         self._append(np.array(rows, np.int64), np.array([bits(leaf) for leaf in leaves]), list(leaves))
@@ -36,13 +38,29 @@ class Bank:
         leaf = self._makers[i]
         return isinstance(leaf, Constant) and leaf.value >= 2
 
-    def grow(self) -> None:
-        """Add every operator on two leaves, then on these and a leaf, until the limit is reached."""
+    def seed(self, table: Table) -> None:
+        """Add sums of columns with weights of at most 2 and a constant of at most 1, for up to three columns."""
+        k = len(table.names)
+        if k > 3:
+            return
+        weights = np.array(list(product((0, 1, -1, 2, -2), repeat=k)))
+        rows, forms = [], []
+        for w, constant in product(weights, (0, 1, -1)):
+            rows.append(table.columns @ w + constant)
+            forms.append(linear([int(v) for v in w], table.variables, constant))
+        cost = np.array([bits(form) for form in forms])
+        order = np.argsort(cost, kind="stable")
+        self._append(np.array(rows)[order], cost[order], [forms[i] for i in order])
+
+    def grow_pairs(self) -> None:
+        """Add every operator on two leaves."""
         leaves = np.arange(self.n_leaves)
         self._combine(leaves, leaves)
-        second = np.arange(self.n_leaves, len(self.bits))
         self.n_pairs = len(self.bits)
-        self._combine(second, leaves)
+
+    def grow_triples(self) -> None:
+        """Add every operator on such a pair and a leaf, until the limit is reached."""
+        self._combine(np.arange(self.n_leaves, self.n_pairs), np.arange(self.n_leaves))
 
     def _combine(self, left: np.ndarray, right: np.ndarray) -> None:
         self._unary(left)
@@ -73,7 +91,8 @@ class Bank:
     def _add(self, name: str, values: np.ndarray, arguments: np.ndarray) -> None:
         if not len(values):
             return
-        cost = BITS_OF_NODE + OPERATORS[name].bits + self.bits[arguments].sum(1)
+        read = self.bits[arguments] + (0 if OPERATORS[name].conditions else BITS_OF_CAST * self.truth[arguments])
+        cost = BITS_OF_NODE + OPERATORS[name].bits + read.sum(1)
         fine = np.abs(values).max(1) <= LARGEST_VALUE
         order = np.argsort(cost, kind="stable")
         order = order[fine[order]]
@@ -89,6 +108,8 @@ class Bank:
         self.values = np.concatenate([self.values, values[keep]])
         self.bits = np.concatenate([self.bits, cost[keep]])
         self._makers += [makers[i] for i in keep]
+        truth = [isinstance(maker, tuple) and OPERATORS[maker[0]].truth for maker in self._makers[len(self.truth) :]]
+        self.truth = np.concatenate([self.truth, np.array(truth, bool)])
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return a hash of each row."""

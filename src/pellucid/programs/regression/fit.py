@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.programs.language.expression import Constant, Expression, Lookup, bits, parts
+from pellucid.programs.language.simplify import simplified
 from pellucid.programs.regression import linear_form
 from pellucid.programs.regression.additive import additive
 from pellucid.programs.regression.affine_fit import affine, affine_modulo
@@ -15,6 +16,7 @@ from pellucid.programs.regression.bank import Bank
 from pellucid.programs.regression.boolean import boolean_form
 from pellucid.programs.regression.decisions import decision_list
 from pellucid.programs.regression.goal import matches
+from pellucid.programs.regression.rankings import rankings
 from pellucid.programs.regression.table import TOLERATED, Table
 
 BITS_OF_ERROR = 20.0
@@ -56,7 +58,7 @@ def fit(table: Table, constants: Sequence[int] = (), name: str = "TABLE", effort
     best: Fit | None = None
     for stage in (_simple, _enumerated)[: 1 if effort < 2 else 2]:
         for expression in stage(table, constants, name, effort):
-            found = judge(table, expression)
+            found = judge(table, simplified(expression))
             if found is not None and (best is None or found.score < best.score):
                 best = found
         if best is not None and best.is_formula and best.n_wrong == 0 and best.score <= SHORT:
@@ -86,6 +88,7 @@ def _simple(table: Table, constants: Sequence[int], name: str, effort: int) -> I
         found = kind(table)
         if found is not None:
             yield found
+    yield from rankings(table)
     yield from linear_form.fits(table, name)
     found = additive(table, name)
     if found is not None:
@@ -99,7 +102,9 @@ def _enumerated(table: Table, constants: Sequence[int], name: str, effort: int) 
         keep = np.concatenate([keep[: BANK_POINTS // 2], generator.permutation(keep[BANK_POINTS // 2 :])[: BANK_POINTS // 2]])
     sample = table.part(keep)
     bank = Bank(sample, data_constants(table, constants))
-    bank.grow()
+    bank.grow_pairs()
+    bank.seed(sample)
+    bank.grow_triples()
     yield from matches(bank, sample.target)
     if effort >= 3:
         found = decision_list(bank, sample.target)

@@ -21,7 +21,7 @@ LARGEST_TABLE = 64
 @lru_cache(maxsize=16)
 def weight_vectors(n_columns: int) -> tuple[tuple[int, ...], ...]:
     """Return small integer weights, shortest first; of w and -w only the one with a positive first weight."""
-    largest = {1: 1, 2: 7, 3: 4, 4: 2, 5: 2}.get(n_columns, 1)
+    largest = {1: 1, 2: 7, 3: 4, 4: 2, 5: 1}.get(n_columns, 1)
     if n_columns > 7:
         return ()
     found = [w for w in product(range(-largest, largest + 1), repeat=n_columns) if next((v > 0 for v in w if v), False)]
