@@ -15,7 +15,7 @@ class DistillConfig(Config):
     max_states: int = Field(300, ge=1)
     """States an automaton may have."""
     seconds: float = Field(40.0, gt=0)
-    """Time for searching, over all roads; a road gets at most a third of it."""
+    """CPU time for searching, over all roads; a road gets at most a third of it."""
     max_network_errors: float = Field(0.05, ge=0, le=1)
     """Share of outputs that the network may get wrong before it counts as not having learnt the task."""
     seed: int = 0
