@@ -69,5 +69,3 @@ def write(distilled: Distilled, folder: Path) -> None:
         write_text(folder / "automaton.svg", automaton_svg(distilled.automaton))
         write_text(folder / "automaton.dot", automaton_to_dot(distilled.automaton))
     write_json(folder / "summary.json", distilled.summary())
-
-

@@ -39,7 +39,10 @@ def _constants(machine: Machine, domain: InputDomain, automaton: Automaton | Non
     expressions = [*(state.update for state in machine.states), *machine.outputs]
     values = {part.value for expression in expressions for part in parts(expression) if isinstance(part, Constant)}
     chosen = sorted(value for value in values if abs(value) > 2 or isinstance(value, Fraction))
-    return [f"{value} is {known.get(value, 'found from the network') if isinstance(value, int) else 'found from the network'}" for value in chosen]
+    return [
+        f"{value} is {known.get(value, 'found from the network') if isinstance(value, int) else 'found from the network'}"
+        for value in chosen
+    ]
 
 
 def _checks(verdict: Verdict, domain: InputDomain) -> list[str]:
@@ -48,13 +51,14 @@ def _checks(verdict: Verdict, domain: InputDomain) -> list[str]:
     text += f"{verdict.network_agreement:.4%} of the outputs."
     if verdict.program_errors is not None:
         wrong = sum(verdict.program_errors.values())
-        text += f" Against the task, also on corner inputs, 1000 sequences of length 50 and 200 of length 200: {wrong} errors"
+        known = {"training": "these", "medium": "1000 of length 50", "long": "200 of length 200", "corners": "corner inputs"}
+        text += f" Against the exact outputs of {', '.join(known[name] for name in verdict.program_errors)}: {wrong} errors"
         text += f"; the network itself has {verdict.network_errors} at the training length."
     checks = [text]
     if verdict.equivalence is not None and verdict.equivalence.proven:
         checks.append(
-            f"Proven equal to the network's automaton on words of any length, by a walk through all {verdict.equivalence.pairs} "
-            "pairs of states."
+            f"Proven equal to the network's automaton on words of any length, by a walk through all "
+            f"{verdict.equivalence.pairs} pairs of states."
         )
     if verdict.bounds is not None:
         checks.append(

@@ -32,7 +32,9 @@ class Oracle:
         bad = ~np.isfinite(outputs[:, : self.domain.length])
         if bad.any():
             step = int(np.argwhere(bad)[:, 1].min()) + 1
-            raise NumericsError(f"the network's output at step {step} is not finite; wanted numbers up to step {self.domain.length}")
+            raise NumericsError(
+                f"the network's output at step {step} is not finite; wanted numbers up to step {self.domain.length}"
+            )
         return outputs
 
     def rounded(self, xs: Int[np.ndarray, "n t i"]) -> Int[np.ndarray, "n t o"]:

@@ -13,10 +13,10 @@ from pellucid.programs.config import DistillConfig
 from pellucid.programs.language.machine import Machine
 from pellucid.programs.oracle import to_integers
 from pellucid.programs.proof.verdict import AGREEMENT, agrees, form_of
+from pellucid.programs.reference import Reference
 from pellucid.programs.roads.context import Context
 from pellucid.programs.roads.registry import ROADS
 from pellucid.programs.states.search import TooManyStates
-from pellucid.programs.tasks.base import Task
 
 ENOUGH = {"formula": 100.0, "table": 420.0}
 """Bits up to which a machine of this form that is exact ends the search: nothing shorter is worth more time."""
@@ -44,20 +44,23 @@ class Candidate:
 class Search:
     """Walks the roads within the time that the config gives."""
 
-    def __init__(self, context: Context, task: Task | None, config: DistillConfig) -> None:
-        self.context, self.task, self.config = context, task, config
+    def __init__(self, context: Context, reference: Reference, config: DistillConfig) -> None:
+        self.context, self.config = context, config
         self.candidates: list[Candidate] = []
         self.tried = 0
         self.best_agreement = 0.0
         self.problems: list[str] = []
         generator = torch.Generator().manual_seed(config.seed + 1)
         domain = context.oracle.domain
-        draw = task.sample if task is not None else domain.uniform
-        self.xs = draw(2000, domain.length, generator).numpy()
+        self.xs, self.truth = self._draw(reference, 2000, domain.length, generator)
         self.raw = context.oracle.outputs(self.xs)
-        self.truth = None if task is None else task.outputs_of(torch.from_numpy(self.xs)).numpy()
-        self.long = draw(100, LONGER * domain.length, generator).numpy()
-        self.long_truth = None if task is None else task.outputs_of(torch.from_numpy(self.long)).numpy()
+        self.long, self.long_truth = self._draw(reference, 100, LONGER * domain.length, generator)
+
+    @staticmethod
+    def _draw(reference: Reference, n: int, length: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        xs = reference.sample(n, length, generator)
+        ys = reference.batch(xs)
+        return xs.numpy(), None if ys is None else ys.numpy()
 
     def run(self) -> list[Candidate]:
         """Return the candidates, best first. The search ends early once one is exact and short enough."""

@@ -35,7 +35,11 @@ def _near(response: Response) -> Response:
 def _systems(response: Response, solver: Solver) -> Iterator[AffineSystem]:
     """Yield realisations: of the impulse response alone, then together with the response to zero or its differences."""
     later, rest = response.impulse[1:], response.rest
-    options = [later, np.concatenate([later, rest[:-1, :, None]], 2), np.concatenate([later, np.diff(rest, axis=0)[:, :, None]], 2)]
+    options = [
+        later,
+        np.concatenate([later, rest[:-1, :, None]], 2),
+        np.concatenate([later, np.diff(rest, axis=0)[:, :, None]], 2),
+    ]
     for option in options:
         found = realise(option, solver)
         if found is None:

@@ -39,12 +39,16 @@ def automaton_svg(automaton: Automaton, names: list[str] | None = None) -> str:
     """Return an SVG with the states on a circle and arrows labelled `input / output`; a sentence if there are over 64."""
     n = automaton.n_states
     size = 2 * RADIUS + 160
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size:.0f} {size:.0f}" font-family="sans-serif" font-size="11">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size:.0f} {size:.0f}" font-family="sans-serif" font-size="11">'
+    )
     if n > MOST_DRAWN:
         return f'{head}<text x="40" y="40">{n} states: too many to draw; the JSON file has them all</text></svg>\n'
     centre = size / 2
     radius = RADIUS if n > 1 else 0.0
-    places = [(centre + radius * cos(2 * pi * s / n - pi / 2), centre + radius * sin(2 * pi * s / n - pi / 2)) for s in range(n)]
+    places = [
+        (centre + radius * cos(2 * pi * s / n - pi / 2), centre + radius * sin(2 * pi * s / n - pi / 2)) for s in range(n)
+    ]
     marker = (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#444"/></marker></defs>'

@@ -39,7 +39,7 @@ def _output(machine: Machine) -> str:
 
 def _updates(machine: Machine) -> list[str]:
     """Return assignments one after the other where the old values allow it, else one for all that depend on each other."""
-    left, lines = list(machine.states), []
+    left, lines = list(machine.states), list[str]()
     while left:
         free = [s for s in left if not any(s.name in variables(other.update) for other in left if other is not s)]
         if not free:

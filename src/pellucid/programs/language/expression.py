@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -69,7 +69,7 @@ def evaluate(expression: Expression, values: Values) -> Any:
     return _look_up(expression, np.broadcast_arrays(*arguments))
 
 
-def _look_up(lookup: Lookup, arguments: list[np.ndarray]) -> np.ndarray:
+def _look_up(lookup: Lookup, arguments: Sequence[np.ndarray]) -> np.ndarray:
     keys = np.array([key for key, _ in lookup.entries], dtype=np.int64)
     results = np.array([value for _, value in lookup.entries], dtype=np.int64)
     low, size = keys.min(0), np.ptp(keys, axis=0) + 1
@@ -133,30 +133,25 @@ def call(operator: str, *arguments: Expression | int) -> Expression:
     return Call(operator, tuple(Constant(a) if isinstance(a, int) else a for a in arguments))
 
 
-def linear(coefficients: list[int | Fraction], terms: list[Expression], constant: int | Fraction = 0) -> Expression:
+def linear(coefficients: Sequence[int | Fraction], terms: Sequence[Expression], constant: int | Fraction = 0) -> Expression:
     """Return the sum of coefficient * term, plus a constant, in the shortest way: positive terms first."""
-    pairs = [(c, term) for c, term in zip(coefficients, terms, strict=True) if c != 0]
+    pairs: list[tuple[int | Fraction, Expression]] = [
+        (c, term) for c, term in zip(coefficients, terms, strict=True) if c != 0
+    ]
     pairs.sort(key=lambda pair: pair[0] < 0)
-    if constant < 0 or (constant > 0 and pairs and pairs[0][0] > 0):
-        total = None
-    else:  # 1 - x reads better than -x + 1
-        total = Constant(_plain(constant)) if constant or not pairs else None
+    first_constant = not pairs or (constant > 0 and pairs[0][0] < 0)  # 1 - x reads better than -x + 1
+    total: Expression | None = Constant(_plain(constant)) if first_constant else None
     for c, term in pairs:
         scaled = term if abs(c) == 1 else call("mul", Constant(_plain(abs(c))), term)
-        if total is None:
-            total = scaled if c > 0 else (call("neg", term) if c == -1 else call("mul", Constant(_plain(c)), term))
-        else:
+        if total is not None:
             total = call("add" if c > 0 else "sub", total, scaled)
-    if total is None:
-        return Constant(_plain(constant))
-    if constant and not (isinstance(total, Constant) or _starts_with_constant(total, constant, pairs)):
+        else:
+            total = scaled if c > 0 else (call("neg", term) if c == -1 else call("mul", Constant(_plain(c)), term))
+    assert total is not None
+    if constant and not first_constant:
         total = call("add" if constant > 0 else "sub", total, Constant(_plain(abs(constant))))
     return total
 
 
-def _starts_with_constant(total: Expression, constant: int | Fraction, pairs: list[tuple[int | Fraction, Expression]]) -> bool:
-    return constant > 0 and not pairs[0][0] > 0
-
-
-def _plain(value: int | Fraction) -> int | Fraction:
+def _plain(value: Any) -> int | Fraction:
     return int(value) if value == int(value) else Fraction(value)

@@ -63,7 +63,9 @@ class Machine:
         whole = all(isinstance(state.initial, int) for state in self.states)
         return {s.name: np.full(n, s.initial if whole else float(s.initial), np.int64 if whole else float) for s in self.states}
 
-    def step(self, state: dict[str, np.ndarray], x: Int[np.ndarray, "n i"]) -> tuple[dict[str, np.ndarray], Num[np.ndarray, "n o"]]:
+    def step(
+        self, state: dict[str, np.ndarray], x: Int[np.ndarray, "n i"]
+    ) -> tuple[dict[str, np.ndarray], Num[np.ndarray, "n o"]]:
         """Read one input for each sequence; return the next states and the outputs."""
         values = {**state, **{name: x[:, i] for i, name in enumerate(self.inputs)}}
         shape = (len(x),)

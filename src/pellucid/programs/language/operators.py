@@ -68,5 +68,3 @@ OPERATORS: dict[str, Operator] = {
     "argmin": Operator(_argument_of(np.argmin), "[{all}].index(min({all}))", bits=3.0),
 }
 """Name -> operator."""
-
-

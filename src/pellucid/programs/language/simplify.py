@@ -19,7 +19,9 @@ def simplified(expression: Expression) -> Expression:
     return _shorter(inner)
 
 
-def _shorter(e: Call) -> Expression:
+def _shorter(e: Expression) -> Expression:
+    if not isinstance(e, Call):
+        return e
     a = e.arguments
     if e.operator in COMPARISONS and a[1] == ZERO and isinstance(a[0], Call) and a[0].operator == "sub":
         return Call(e.operator, a[0].arguments)

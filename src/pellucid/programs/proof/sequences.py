@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from pellucid.programs.tasks.base import InputDomain, Task
+from pellucid.programs.reference import Reference
+from pellucid.programs.tasks.base import InputDomain
 
 AT_TRAINING_LENGTH, MEDIUM, LONG = 10_000, (1_000, 50), (200, 200)
 SEED = 2**31 - 1
@@ -25,15 +25,14 @@ class Trials:
     corners: Int[np.ndarray, "c t i"]
 
 
-def trials(domain: InputDomain, task: Task | None, share: float = 1.0) -> Trials:
+def trials(domain: InputDomain, reference: Reference, share: float = 1.0) -> Trials:
     """Return fresh sequences: 10,000 of the training length, 1,000 of length 50, 200 of length 200, and corners.
 
-    They come from the task's own distribution, with a seed that nothing else uses. `share` scales the counts.
+    They come from the reference's own distribution, with a seed that nothing else uses. `share` scales the counts.
     """
     generator = torch.Generator().manual_seed(SEED)
-    draw = task.sample if task is not None else domain.uniform
     shapes = ((AT_TRAINING_LENGTH, domain.length), MEDIUM, LONG)
-    parts = [draw(max(1, int(n * share)), length, generator).numpy() for n, length in shapes]
+    parts = [reference.sample(max(1, int(n * share)), length, generator).numpy() for n, length in shapes]
     return Trials(*parts, corners=corners(domain))
 
 
@@ -44,7 +43,9 @@ def corners(domain: InputDomain) -> Int[np.ndarray, "c t i"]:
     t = np.arange(steps)
     rows = [np.full(steps, v) for v in levels]
     rows += [np.where(t % period < (period + 1) // 2, a, b) for a in levels for b in levels if a != b for period in (2, 3, 4)]
-    rows += [np.where(t == place, high, levels[0]) for place in range(steps)] + [np.where(t == p, low, high) for p in range(steps)]
+    rows += [np.where(t == place, high, levels[0]) for place in range(steps)] + [
+        np.where(t == p, low, high) for p in range(steps)
+    ]
     rising = low + t % (high - low + 1)
     rows += [rising, low + high - rising]
     unique = np.unique(np.array(rows, np.int64), axis=0)
@@ -52,15 +53,3 @@ def corners(domain: InputDomain) -> Int[np.ndarray, "c t i"]:
         return unique[:, :, None]
     other = [unique, unique[::-1], np.full_like(unique, high), np.full_like(unique, low)]
     return np.concatenate([np.stack([unique, *[o] * (domain.width - 1)], 2) for o in other])
-
-
-def as_lists(xs: Int[np.ndarray, "n t i"]) -> list[list[Any]]:
-    """Return sequences as a program reads them: numbers, or tuples where there are several a step."""
-    if xs.shape[2] == 1:
-        return xs[:, :, 0].tolist()
-    return [[tuple(x) for x in sequence] for sequence in xs.tolist()]
-
-
-def truth(task: Task, xs: Int[np.ndarray, "n t i"]) -> list[list[Any]]:
-    """Return the task's exact outputs, in Python's integers of any size."""
-    return [task.outputs(sequence) for sequence in as_lists(xs)]

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from pellucid.programs.language.machine import Machine
 from pellucid.programs.oracle import Oracle
 from pellucid.programs.proof.equivalence import Bounds, Equivalence
 from pellucid.programs.proof.sandbox import run_program
-from pellucid.programs.proof.sequences import Trials, as_lists, truth
-from pellucid.programs.tasks.base import Task
+from pellucid.programs.proof.sequences import Trials
+from pellucid.programs.reference import Reference, as_lists
 
 AGREEMENT = 0.995
 """Share of the outputs at the training length on which a program and the network must agree: it has to follow the network.
@@ -24,7 +25,7 @@ LARGEST_TABLE = 512
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the proof found. Without a task, what needs exact outputs is None."""
+    """What the proof found. What needs exact outputs is None where they are not known."""
 
     form: str
     """formula, table (at most 512 entries in all), or memorised."""
@@ -74,39 +75,40 @@ def form_of(machine: Machine) -> str:
     return "table" if machine.n_entries <= LARGEST_TABLE else "memorised"
 
 
-def prove(machine: Machine, source: str, oracle: Oracle, task: Task | None, sequences: Trials) -> Verdict:
+def prove(machine: Machine, source: str, oracle: Oracle, reference: Reference, sequences: Trials) -> Verdict:
     """Run the emitted code in a separate process on all sequences and compare it with network and task.
 
     Raises ProgramError if the code does not run to its end.
     """
     kinds = {"training": sequences.training, "medium": sequences.medium, "long": sequences.long, "corners": sequences.corners}
     outputs = _outputs(source, kinds)
-    agreement, network_wrong, right, errors = 0.0, None, None, None
-    by_length = {}
-    for name in ("training", "medium", "long"):
-        agree = agrees(np.array(_flat(outputs[name]), dtype=float), oracle.outputs(kinds[name]))
-        if name == "training":
-            agreement = float(agree.mean())
-        else:
-            by_length[kinds[name].shape[1]] = float(agree.mean())
-    if task is not None:
-        wanted = {name: truth(task, xs) for name, xs in kinds.items()}
-        errors = {name: _different(outputs[name], wanted[name]) for name in kinds}
-        exact = np.array(_flat(wanted["training"]))
-        wrong = oracle.rounded(kinds["training"]) != exact
-        network_wrong = int(wrong.any(-1).sum())
-        right = int((wrong.any(-1) & (np.array(_flat(outputs["training"])) == exact).all(-1)).sum())
+    found = {name: np.array(_flat(outputs[name]), dtype=float) for name in ("training", "medium", "long")}
+    agreement = {name: float(agrees(ys, oracle.outputs(kinds[name])).mean()) for name, ys in found.items()}
+    wanted = {name: reference.exact(torch.from_numpy(xs)) for name, xs in kinds.items()}
+    errors = {name: _different(outputs[name], ys) for name, ys in wanted.items() if ys is not None}
+    network_wrong, right = _network_errors(oracle, kinds["training"], outputs["training"], wanted["training"])
     return Verdict(
         form=form_of(machine),
-        network_agreement=agreement,
-        exact_at_training_length=None if errors is None else not (errors["training"] or errors["corners"]),
-        exact_at_any_length=None if errors is None else not any(errors.values()),
+        network_agreement=agreement["training"],
+        exact_at_training_length=not (errors["training"] or errors.get("corners", 0)) if "training" in errors else None,
+        exact_at_any_length=not any(errors.values()) if len(errors) == len(kinds) else None,
         network_errors=network_wrong,
         outputs_checked=int(np.prod(kinds["training"].shape[:2])),
-        program_errors=errors,
+        program_errors=errors or None,
         right_where_network_is_wrong=right,
-        network_agreement_by_length=by_length,
+        network_agreement_by_length={kinds[name].shape[1]: agreement[name] for name in ("medium", "long")},
     )
+
+
+def _network_errors(
+    oracle: Oracle, xs: np.ndarray, program: list[list[Any]], wanted: list[list[Any]] | None
+) -> tuple[int | None, int | None]:
+    """Return how many outputs the network gets wrong, and at how many of these the program is right."""
+    if wanted is None:
+        return None, None
+    exact = np.array(_flat(wanted))
+    wrong = (oracle.rounded(xs) != exact).any(-1)
+    return int(wrong.sum()), int((wrong & (np.array(_flat(program)) == exact).all(-1)).sum())
 
 
 def agrees(program: np.ndarray, network: np.ndarray) -> np.ndarray:
@@ -123,7 +125,7 @@ def agrees(program: np.ndarray, network: np.ndarray) -> np.ndarray:
 
 
 def _outputs(source: str, kinds: dict[str, np.ndarray]) -> dict[str, list[list[Any]]]:
-    together = [sequence for xs in kinds.values() for sequence in as_lists(xs)]
+    together = [sequence for xs in kinds.values() for sequence in as_lists(torch.from_numpy(xs))]
     outputs = run_program(source, together)
     result, at = {}, 0
     for name, xs in kinds.items():

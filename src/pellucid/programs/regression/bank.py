@@ -100,7 +100,7 @@ class Bank:
         self._append(values[order], cost[order], makers)
 
     def _append(self, values: np.ndarray, cost: np.ndarray, makers: list) -> None:
-        keep = []
+        keep: list[int] = []
         for i, code in enumerate(self.codes(values).tolist()):
             if code not in self._seen and len(self.bits) + len(keep) < self.limit:
                 self._seen.add(code)

@@ -61,7 +61,9 @@ class _Rules:
                 found.append(self._decide(i, int(chosen[i]), rest))
         return min(found, key=lambda pair: pair[0]) if found else None
 
-    def _last(self, usable: np.ndarray, then: np.ndarray, total: np.ndarray, points: np.ndarray) -> tuple[float, Expression] | None:
+    def _last(
+        self, usable: np.ndarray, then: np.ndarray, total: np.ndarray, points: np.ndarray
+    ) -> tuple[float, Expression] | None:
         """Return the shortest single decision whose two sides are both expressions of the bank."""
         if not len(usable):
             return None

@@ -62,4 +62,3 @@ def _impurity(form: np.ndarray, table: Table) -> float:
 def _majority(form: np.ndarray, table: Table) -> tuple[np.ndarray, np.ndarray]:
     merged = collect(("s",), form[:, None], table.target, table.weight)
     return merged.columns[:, 0], merged.target
-

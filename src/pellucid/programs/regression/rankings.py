@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-
 from pellucid.programs.language.expression import Call, Expression, call
 from pellucid.programs.regression.table import TOLERATED, Table
 
@@ -22,5 +21,3 @@ def rankings(table: Table) -> Iterator[Expression]:
                 if table.share_wrong(table.target != place + shift) <= TOLERATED:
                     ranked = Call(operator, arguments)
                     yield call("add", ranked, shift) if shift else ranked
-
-

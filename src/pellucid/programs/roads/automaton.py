@@ -55,7 +55,9 @@ def labelled_machine(automaton: Automaton, labelling: Labelling, constants: list
     after = labelling.columns[automaton.next[rows, symbols]]
     states = []
     for j, name in enumerate(names):
-        found = _fit(collect((*names, *inputs), columns, after[:, j]), [*constants, automaton.n_states], f"NEXT_{j + 1}", effort)
+        found = _fit(
+            collect((*names, *inputs), columns, after[:, j]), [*constants, automaton.n_states], f"NEXT_{j + 1}", effort
+        )
         if found is None:
             return None
         states.append(State(name, int(labelling.columns[0, j]), found.expression, labelling.meaning))

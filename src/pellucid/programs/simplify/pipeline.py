@@ -86,5 +86,3 @@ def simplify(network: RecurrentNetwork, xs: Float[Tensor, "n t i"]) -> Simplifie
         if kept and changed is not None:
             network = changed
     return Simplified(network, tuple(steps))
-
-
