@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
@@ -14,6 +14,7 @@ from pellucid.programs.tasks.base import InputDomain, Task
 from pellucid.programs.tasks.examples import Examples
 
 
+@runtime_checkable
 class Reference(Protocol):
     """Input sequences, and the exact outputs where they are known."""
 
