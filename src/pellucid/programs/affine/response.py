@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 
 LARGEST_DENOMINATOR = 20
 
@@ -15,9 +15,9 @@ LARGEST_DENOMINATOR = 20
 class Response:
     """y_t = r_t + sum_k G_k x_{t-k}: all there is to know of an affine system up to T steps."""
 
-    impulse: Num[np.ndarray, "t o i"]
+    impulse: Shaped[np.ndarray, "t o i"]
     """G_k, the effect of an input on the output k steps later: C W^k V for h' = W h + V x + b, y = C h + d."""
-    rest: Num[np.ndarray, "t o"]
+    rest: Shaped[np.ndarray, "t o"]
     """r_t, the output of step t when all inputs are 0."""
     residual: float
     """Largest |y - prediction| over the data it was measured on."""

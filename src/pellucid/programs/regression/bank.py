@@ -116,13 +116,13 @@ class Bank:
         with np.errstate(over="ignore"):
             return (values * self._key).sum(1)
 
-    def expression(self, i: int) -> Expression:
+    def expression(self, i: int | np.integer) -> Expression:
         """Return the expression of a row."""
-        maker = self._makers[i]
+        maker = self._makers[int(i)]
         if not isinstance(maker, tuple):
             return maker
         name, arguments = maker
-        return Call(name, tuple(self.expression(int(j)) for j in arguments))
+        return Call(name, tuple(self.expression(j) for j in arguments))
 
     def truths(self) -> np.ndarray:
         """Return the rows that are 0 or 1 everywhere and both somewhere."""

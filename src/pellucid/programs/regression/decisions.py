@@ -76,7 +76,7 @@ class _Rules:
         rest = float(cost[best]), self.bank.expression(int(chosen[best]))
         return self._decide(int(usable[best]), int(then[usable[best]]), rest)
 
-    def _decide(self, i: int, then: int, rest: tuple[float, Expression]) -> tuple[float, Expression]:
+    def _decide(self, i: int | np.integer, then: int, rest: tuple[float, Expression]) -> tuple[float, Expression]:
         condition = self.conditions[i]
         cost = float(self.bank.bits[condition] + self.bank.bits[then]) + rest[0] + BITS_OF_DECISION
         return cost, call("if", self.bank.expression(condition), self.bank.expression(then), rest[1])
