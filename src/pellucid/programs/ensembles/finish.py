@@ -25,7 +25,7 @@ FAR = 20
 ROUND = 600
 """Steps of a round."""
 RATES = (2e-3, 1e-3, 5e-4, 2e-4)
-"""Highest learning rate of each round, the last one for all that follow; it falls to a hundredth along a cosine."""
+"""Highest learning rate of each round, over and over; within a round it falls to a hundredth along a cosine."""
 PATIENCE = 4
 """Rounds without a better network before giving up."""
 HARD = 4096
@@ -87,7 +87,7 @@ def finish(members: Members, sequences: Sequences, config: TrainingConfig, budge
     for k in range(1, rounds + 1):
         if best.perfect or since >= PATIENCE or budget.over:
             break
-        _round(members, sequences, config, hard, RATES[min(k, len(RATES)) - 1], generator)
+        _round(members, sequences, config, hard, RATES[(k - 1) % len(RATES)], generator)
         found = _probe(members, sequences, hard, k)
         since = 0 if found.rank < best.rank else since + 1
         best = min(best, found, key=lambda f: f.rank)
@@ -96,7 +96,7 @@ def finish(members: Members, sequences: Sequences, config: TrainingConfig, budge
 
 
 def _lengths(sequences: Sequences) -> list[int]:
-    return [sequences.length * s for s in (STRETCH if sequences.stretches else STRETCH[:1])]
+    return [sequences.length * s for s in STRETCH if sequences.reaches(sequences.length * s)]
 
 
 def _round(
@@ -120,9 +120,10 @@ def _round(
 def _probe(members: Members, sequences: Sequences, hard: _Hard, k: int) -> Finished:
     """Look at fresh sequences of each length, keep what was wrong, and return the best member."""
     rates = []
-    for length in [*_lengths(sequences), *([FAR * sequences.length] if sequences.stretches else [])]:
+    far = FAR * sequences.length
+    for length in [*_lengths(sequences), *([far] if sequences.reaches(far) else [])]:
         n = 8192 if length == sequences.length else max(20480 // length, 128)
-        xs, ys = sequences.fresh(n, length)
+        xs, ys = sequences.unusual(n, length)
         failed = wrong_sequences(members, sequences, xs, ys)
         rates.append(failed.float().mean(1))
         if length <= STRETCH[-1] * sequences.length and bool(failed.any()):

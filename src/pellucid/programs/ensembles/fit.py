@@ -94,9 +94,9 @@ def _affine(sequences: Sequences, config: TrainingConfig) -> RecurrentNetwork | 
     if not error < 0.75:
         return None
     for network in realisations(response, LARGEST_AFFINE):
-        if network_errors(network, sequences, 256, sequences.length)[0] == 0:
-            if network_errors(network, sequences, config.checked, sequences.length)[0] == 0:
-                return network
+        counts = (network_errors(network, sequences, n, sequences.length)[0] for n in (256, config.checked))
+        if all(count == 0 for count in counts):
+            return network
     return None
 
 
@@ -107,7 +107,8 @@ def _finished(finished: Finished, sequences: Sequences, config: TrainingConfig, 
 
 def _checked(network: RecurrentNetwork, method: str, sequences: Sequences, config: TrainingConfig, budget: Budget) -> Trained:
     errors = {sequences.length: network_errors(network, sequences, config.checked, sequences.length)}
-    if sequences.stretches:
-        for stretch in (*STRETCH[1:], FAR):
-            errors[sequences.length * stretch] = network_errors(network, sequences, 2048 // stretch, sequences.length * stretch)
+    for stretch in (*STRETCH[1:], FAR):
+        length = sequences.length * stretch
+        if sequences.reaches(length):
+            errors[length] = network_errors(network, sequences, 2048 // stretch, length)
     return Trained(network, method, errors, sequences.length, budget.spent)

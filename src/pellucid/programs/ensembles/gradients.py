@@ -61,7 +61,7 @@ def _states(members: Members, xs: Tensor, noise: list[Tensor] | None) -> tuple[l
     hidden = members.shape.hidden
     (weight, bias), rest = members.f[0], members.f[1:]
     driven = torch.baddbmm(bias, weight[:, :, hidden:], xs.flatten(1).expand(len(members), -1, -1))
-    driven_steps = [step.contiguous() for step in _by_step(driven, xs.shape[1]).unbind(2)]
+    driven_steps = [step.clone(memory_format=torch.contiguous_format) for step in _by_step(driven, xs.shape[1]).unbind(2)]
     recurrent = weight[:, :, :hidden]
     states: list[Tensor] = []
     inner: list[list[Tensor]] = [[] for _ in rest]

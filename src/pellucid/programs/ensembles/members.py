@@ -73,5 +73,7 @@ def new_members(shape: Shape, n_in: int, n_out: int, seeds: list[int], dtype: to
 
 def network_of(members: Members, which: int) -> RecurrentNetwork:
     """Return one member as a network of its own, in float64."""
-    parts = [[(w[which].double().clone(), b[which, :, 0].double().clone()) for w, b in layers] for layers in (members.f, members.g)]
+    parts = [
+        [(w[which].double().clone(), b[which, :, 0].double().clone()) for w, b in layers] for layers in (members.f, members.g)
+    ]
     return RecurrentNetwork(members.shape, members.n_in, members.n_out, *parts)

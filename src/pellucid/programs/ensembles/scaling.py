@@ -35,7 +35,8 @@ class Scaling:
 
     def outputs(self, ys: Float[Tensor, "e o t b"]) -> Float[Tensor, "e o t b"]:
         """Return outputs in the task's own units."""
-        half, mid = (torch.tensor(v, dtype=ys.dtype).view(-1, 1, 1) for v in (self.y_half, self.y_mid))
+        n_times = ys.shape[1] // len(self.y_half)  # further targets are outputs as well
+        half, mid = (torch.tensor(v * n_times, dtype=ys.dtype).view(-1, 1, 1) for v in (self.y_half, self.y_mid))
         return torch.addcmul(mid, ys, half)
 
     def folded(self, members: Members) -> Members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from pellucid.programs.networks.shape import Shape
 Layer = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RecurrentNetwork:
     """h_t = f([h_{t-1}; x_t]), y_t = g(h_t), h_0 = 0, in float64; reads and writes plain numbers.
 
@@ -26,8 +26,11 @@ class RecurrentNetwork:
     n_out: int
     f: list[Layer]
     g: list[Layer]
+    n_state: int = field(init=False)
+    """Numbers that are carried from one step to the next."""
 
     def __post_init__(self) -> None:
+        self.n_state = self.shape.hidden
         problems = []
         for part, layers, sizes in zip("fg", (self.f, self.g), self.shape.layers(self.n_in, self.n_out), strict=True):
             if len(layers) != len(sizes):
@@ -41,11 +44,6 @@ class RecurrentNetwork:
                 elif not bool(weight.isfinite().all() and bias.isfinite().all()):
                     problems.append(f"{part}.{k} holds weights that are not finite")
         raise_all(problems, ConfigError, title=f"a network of {self.shape}" if len(problems) > 1 else "")
-
-    @property
-    def n_state(self) -> int:
-        """Numbers that are carried from one step to the next."""
-        return self.shape.hidden
 
     def initial(self, n: int) -> Float[Tensor, "n s"]:
         """Return zeros: the state before the first input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from pellucid.core.errors import ConfigError, raise_all
@@ -51,7 +52,7 @@ class Shape:
         """Return (inputs, outputs) of each linear layer of f, and of g."""
         f = [self.hidden + n_in, *[self.f_width] * (self.f_depth - 1), self.hidden]
         g = [self.hidden, *[self.g_width] * (self.g_depth - 1), n_out]
-        return list(zip(f[:-1], f[1:], strict=True)), list(zip(g[:-1], g[1:], strict=True))
+        return list(itertools.pairwise(f)), list(itertools.pairwise(g))
 
     def __str__(self) -> str:
         inner = "" if self.f_depth == 1 else f", f {self.f_depth} layers of {self.f_width}"

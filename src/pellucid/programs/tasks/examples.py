@@ -24,8 +24,6 @@ class Examples:
     def __post_init__(self) -> None:
         if self.xs.numel() == 0 or self.ys.numel() == 0:
             raise DataError(f"{self.name} holds no sequences: inputs {tuple(self.xs.shape)}, outputs {tuple(self.ys.shape)}")
-        if self.xs.shape[:2] != self.ys.shape[:2]:
-            raise DataError(f"{self.name}: inputs {tuple(self.xs.shape)} and outputs {tuple(self.ys.shape)} differ in rows or steps")
         found = contradiction(self.xs, self.ys)
         if found:
             raise DataError(f"{self.name}: {found}")
@@ -62,7 +60,8 @@ def contradiction(xs: Int64[Tensor, "n t i"], ys: Int64[Tensor, "n t o"]) -> str
             prefix = _plain(xs[row, : t + 1])
             return (
                 f"rows {other + 1} and {row + 1} contradict each other: both begin with {prefix}, "
-                f"but output {t + 1} is {_plain(ys[other, t : t + 1])[0]} in one and {_plain(ys[row, t : t + 1])[0]} in the other"
+                f"but output {t + 1} is {_plain(ys[other, t : t + 1])[0]} in one and "
+                f"{_plain(ys[row, t : t + 1])[0]} in the other"
             )
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -24,7 +25,9 @@ def pointwise(of_int: Callable[[int], int], of_tensor: Callable[[Tensor], Tensor
     return lambda xs: [of_int(x) for x in xs], lambda xs: of_tensor(xs[:, :, 0]).long()
 
 
-def pointwise_pairs(of_ints: Callable[[int, int], int], of_tensors: Callable[[Tensor, Tensor], Tensor]) -> tuple[Plain, Batched]:
+def pointwise_pairs(
+    of_ints: Callable[[int, int], int], of_tensors: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Plain, Batched]:
     """y_t depends on the two numbers of step t alone."""
     return lambda xs: [of_ints(p, q) for p, q in xs], lambda xs: of_tensors(xs[:, :, 0], xs[:, :, 1]).long()
 
@@ -63,10 +66,10 @@ def alternating_last(k: int) -> tuple[Plain, Batched]:
     def plain(xs: list[int]) -> list[int]:
         padded = [0] * (k - 1) + xs
         windows = [padded[t : t + k] for t in range(len(xs))]
-        return [int(all(a != b for a, b in zip(w, w[1:], strict=False))) for w in windows]
+        return [int(all(a != b for a, b in itertools.pairwise(w))) for w in windows]
 
     def batched(xs: Tensor) -> Tensor:
         bits = [delayed(xs[:, :, 0], d) for d in range(k)]
-        return torch.stack([a != b for a, b in zip(bits, bits[1:], strict=False)]).all(0).long()
+        return torch.stack([a != b for a, b in itertools.pairwise(bits)]).all(0).long()
 
     return plain, batched

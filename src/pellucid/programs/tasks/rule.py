@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from pellucid.core.errors import ConfigError
 from pellucid.programs.tasks.base import InputDomain
 
 Plain = Callable[[list[Any]], list[Any]]
@@ -35,8 +36,15 @@ class Rule:
         return self.plain(xs)
 
     def outputs_of(self, xs: Int64[Tensor, "n t i"]) -> Int64[Tensor, "n t o"]:
-        """Return the outputs of many sequences, by the batched form."""
+        """Return the outputs of many sequences, by the batched form.
+
+        Raises ConfigError if outputs of this length grow beyond 2^53, where float64 ends to be exact and int64 nears its
+        end: the plain form has no such bound.
+        """
         ys = self.batched(xs)
+        if ys.numel() and int(ys.abs().max()) >= 2**53:
+            step = int((ys.abs() >= 2**53).flatten(2).any(2).any(0).nonzero()[0, 0]) if ys.ndim == 3 else 0
+            raise ConfigError(f"task {self.name}: outputs reach 2^53 at step {step + 1}; take sequences shorter than that")
         return ys if ys.ndim == 3 else ys.unsqueeze(-1)
 
     def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Int64[Tensor, "n t i"]:
