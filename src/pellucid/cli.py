@@ -186,10 +186,9 @@ def _distill(options: Distill) -> Any:
 
 
 def _bench(options: Bench) -> Any:
-    from pellucid.programs.bench import bench, check_name
+    from pellucid.programs.bench import bench
 
-    check_name(options.name)
-    return bench(options, options.out)
+    return bench(options, options.out, options.name)
 
 
 VERBS: dict[str, tuple[type[Verb], Any]] = {

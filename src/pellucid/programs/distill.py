@@ -85,15 +85,12 @@ def _ask(oracle: Oracle, reference: Reference, config: DistillConfig) -> tuple[I
     wrong = (to_integers(raw) != truth.numpy()).any(2)
     share = float(wrong.mean())
     if share > config.max_network_errors:
-        step = int(wrong.mean(0).argmax()) + 1
-        return (
-            xs,
-            raw,
-            (
-                f"the network does not do the task: {share:.1%} of its outputs are wrong (at most "
-                f"{config.max_network_errors:.0%} may be), most at step {step} with {float(wrong[:, step - 1].mean()):.1%}. Train it further before distilling"
-            ),
+        step = int(wrong.mean(0).argmax())
+        reason = (
+            f"the network does not do the task: {share:.1%} of its outputs are wrong, wanted at most "
+            f"{config.max_network_errors:.0%}; most at step {step + 1}, {float(wrong[:, step].mean()):.1%}. Train it further"
         )
+        return xs, raw, reason
     right = ~wrong.any(1)
     return (
         xs[right],
