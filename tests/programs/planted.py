@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -132,7 +133,7 @@ def _depth(s: Tensor, x: Tensor) -> Tensor:
 
 
 def _alternating(seen: list[Tensor], k: int) -> Tensor:
-    return torch.stack([a != b for a, b in zip(seen[: k - 1], seen[1:k], strict=True)]).all(0)
+    return torch.stack([a != b for a, b in pairwise(seen[:k])]).all(0)
 
 
 def mips_machines() -> dict[str, Machine]:

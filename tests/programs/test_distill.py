@@ -177,7 +177,7 @@ def test_files_of_a_distillation(tmp_path):
 
 
 def test_widths_that_do_not_fit_and_exploding_states_are_named():
-    network, task = p.planted_task("Parity_All")
+    network, _ = p.planted_task("Parity_All")
     with pytest.raises(DataError, match="reads 1 numbers a step, the domain has 2"):
         distill(network, InputDomain(0, 1, 2))
     with pytest.raises(NumericsError, match="step"):

@@ -135,9 +135,7 @@ def call(operator: str, *arguments: Expression | int) -> Expression:
 
 def linear(coefficients: Sequence[int | Fraction], terms: Sequence[Expression], constant: int | Fraction = 0) -> Expression:
     """Return the sum of coefficient * term, plus a constant, in the shortest way: positive terms first."""
-    pairs: list[tuple[int | Fraction, Expression]] = [
-        (c, term) for c, term in zip(coefficients, terms, strict=True) if c != 0
-    ]
+    pairs: list[tuple[int | Fraction, Expression]] = [(c, term) for c, term in zip(coefficients, terms, strict=True) if c != 0]
     pairs.sort(key=lambda pair: pair[0] < 0)
     first_constant = not pairs or (constant > 0 and pairs[0][0] < 0)  # 1 - x reads better than -x + 1
     total: Expression | None = Constant(_plain(constant)) if first_constant else None

@@ -41,7 +41,7 @@ def _complex_pairs(w: np.ndarray, tolerance: float) -> list[int]:
 def toeplitz_basis(
     w: Float[np.ndarray, "n n"], v: Float[np.ndarray, "n i"], tolerance: float = TOLERANCE
 ) -> Float[np.ndarray, "n n"] | None:
-    """Return S that commutes with W's real Jordan blocks and makes each block's input (0, ..., 0, 1); None if W has no such form.
+    """Return S that commutes with W's real Jordan blocks and makes each block's input (0, ..., 0, 1).
 
     In each block S is the inverse of the upper triangular Toeplitz matrix whose last column is the block's input column, of
     the input with the largest last entry.

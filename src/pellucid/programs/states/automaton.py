@@ -84,7 +84,7 @@ def minimise(automaton: Automaton) -> Automaton:
     if not automaton.complete:
         return automaton
     block = _hopcroft(automaton)
-    order = list(dict.fromkeys(block[0:1].tolist() + [b for b in block.tolist()]))
+    order = list(dict.fromkeys(block.tolist()))
     number = {b: i for i, b in enumerate(order)}
     first = [int(np.flatnonzero(block == b)[0]) for b in order]
     after = np.vectorize(lambda s: number[block[s]], otypes=[np.int64])(automaton.next[first])

@@ -22,8 +22,8 @@ class TooManyStates(PellucidError, ValueError):
 
     def __init__(self, found: int, limit: int, depth: int) -> None:
         super().__init__(
-            f"found {found} states within {depth} steps and there are more; the limit is {limit}. The network does not act as a "
-            "small automaton within its training length: it counts, remembers numbers, or errs often"
+            f"found {found} states within {depth} steps and there are more; the limit is {limit}. The network does not act as "
+            "a small automaton within its training length: it counts, remembers numbers, or errs often"
         )
         self.found, self.limit = found, limit
 
