@@ -17,6 +17,7 @@ from pellucid.core.config import Config
 from pellucid.core.errors import ConfigError, PellucidError, did_you_mean
 from pellucid.core.logging import to_stderr
 from pellucid.dictionaries import ARCHITECTURES
+from pellucid.programs.options import BenchOptions, DistillOptions
 from pellucid.training import DictionaryConfig, FitConfig
 
 
@@ -119,6 +120,22 @@ class Report(Verb):
     """Runs shown beside it."""
 
 
+class Distill(Verb, DistillOptions):
+    """Turn a recurrent network, trained here or given, into a verified Python program."""
+
+    out: Path = Path("runs/program")
+    """Folder for program.py, summary.json and the automaton."""
+
+
+class Bench(Verb, BenchOptions):
+    """Run a benchmark: mips distils its 62 tasks and writes a page with every program."""
+
+    name: tyro.conf.Positional[str] = "mips"
+    """Name of the benchmark."""
+    out: Path = Path("runs/mips")
+    """Folder for results.json, index.html and a folder for each task."""
+
+
 V = TypeVar("V", bound=Verb)
 
 
@@ -162,6 +179,18 @@ def _report(options: Report) -> Any:
     return {"report": str(write_report(options.run, list(options.others)))}
 
 
+def _distill(options: Distill) -> Any:
+    from pellucid.programs.job import distill_to
+
+    return distill_to(options, options.out)
+
+
+def _bench(options: Bench) -> Any:
+    from pellucid.programs.bench import bench
+
+    return bench(options, options.out, options.name)
+
+
 VERBS: dict[str, tuple[type[Verb], Any]] = {
     "demo": (Demo, _demo),
     "get": (Get, _get),
@@ -169,6 +198,8 @@ VERBS: dict[str, tuple[type[Verb], Any]] = {
     "evaluate": (Evaluate, _evaluate),
     "compare": (Compare, _compare),
     "report": (Report, _report),
+    "distill": (Distill, _distill),
+    "bench": (Bench, _bench),
 }
 
 
