@@ -24,7 +24,7 @@ def train_through(dictionary, x, steps=60):
 
 @pytest.mark.parametrize("updates", [0, 3, 10])
 def test_penalty_equals_a_naive_loop_at_every_power(updates):
-    dictionary, x = moved(PAnnealConfig(n_latents=M, l1=0.7)), sample()
+    dictionary, x = moved(PAnnealConfig(n_latents=M, l1=0.7)).requires_grad_(False), sample()
     dictionary.annealed.updates.fill_(updates)
     p = 1 - 0.8 * updates / 10
     codes, wanted = dictionary.encode(x), 0.0

@@ -37,8 +37,10 @@ def _constants(machine: Machine, domain: InputDomain, automaton: Automaton | Non
     if automaton is not None and automaton.complete:
         known.setdefault(automaton.n_states, "how many states the automaton has")
     expressions = [*(state.update for state in machine.states), *machine.outputs]
-    values = {part.value for expression in expressions for part in parts(expression) if isinstance(part, Constant)}
-    chosen = sorted(value for value in values if abs(value) > 2 or isinstance(value, Fraction))
+    values: set[int | Fraction] = {
+        part.value for expression in expressions for part in parts(expression) if isinstance(part, Constant)
+    }
+    chosen = sorted((value for value in values if abs(float(value)) > 2 or isinstance(value, Fraction)), key=float)
     return [
         f"{value} is {known.get(value, 'found from the network') if isinstance(value, int) else 'found from the network'}"
         for value in chosen

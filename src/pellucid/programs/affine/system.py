@@ -103,7 +103,7 @@ def _companion(
         return found
 
     a = matrix([coordinates((k + 1, o)) for k, o in basis], n)
-    b = matrix([markov[k, o] for k, o in basis], n_in)
+    b = matrix([list(markov[k, o]) for k, o in basis], n_in)
     c = matrix([coordinates((0, o)) for o in range(n_out)], n)
     return (a, b, c) if _reproduces(markov, a, b, c, solver) else None
 

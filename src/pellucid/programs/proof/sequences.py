@@ -32,8 +32,8 @@ def trials(domain: InputDomain, reference: Reference, share: float = 1.0) -> Tri
     """
     generator = torch.Generator().manual_seed(SEED)
     shapes = ((AT_TRAINING_LENGTH, domain.length), MEDIUM, LONG)
-    parts = [reference.sample(max(1, int(n * share)), length, generator).numpy() for n, length in shapes]
-    return Trials(*parts, corners=corners(domain))
+    short, medium, long = (reference.sample(max(1, int(n * share)), length, generator).numpy() for n, length in shapes)
+    return Trials(short, medium, long, corners(domain))
 
 
 def corners(domain: InputDomain) -> Int[np.ndarray, "c t i"]:

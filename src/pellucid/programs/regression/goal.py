@@ -53,8 +53,9 @@ def _covering(bank: Bank, operator: str, rows: np.ndarray, open_points: np.ndarr
         return
     missing = open_points[rows].astype(np.float32)
     both = np.argwhere(np.triu(missing @ missing.T == 0, 1))
-    order = np.argsort(bank.bits[rows[both]].sum(1), kind="stable")[:3] if len(both) else []
-    for i in order:
+    if not len(both):
+        return
+    for i in np.argsort(bank.bits[rows[both]].sum(1), kind="stable")[:3]:
         a, b = rows[both[i]]
         yield call(operator, bank.expression(a), bank.expression(b))
 

@@ -51,12 +51,20 @@ class InputDomain:
 class Task(Protocol):
     """A rule from input sequences to output sequences, with exact integers."""
 
-    name: str
-    """For people only: no later stage may look at it."""
-    domain: InputDomain
-    """Which inputs may come."""
-    out_width: int
-    """Numbers that leave at each step."""
+    @property
+    def name(self) -> str:
+        """For people only: no later stage may look at it."""
+        ...
+
+    @property
+    def domain(self) -> InputDomain:
+        """Which inputs may come."""
+        ...
+
+    @property
+    def out_width(self) -> int:
+        """Numbers that leave at each step."""
+        ...
 
     def outputs(self, xs: list[Any]) -> list[Any]:
         """Return the outputs of one sequence, one for each input.
