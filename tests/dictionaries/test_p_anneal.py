@@ -11,6 +11,7 @@ from pellucid.kernels.forms import get_form
 
 def train_through(dictionary, x, steps=60):
     """Go through a training's schedule without moving parameters; return p, and the penalty before and after each change."""
+    dictionary.requires_grad_(False)
     powers, jumps = [], []
     for number in range(steps):
         before = float(dictionary.penalty(dictionary(x), x, NONE_DEAD)["sparsity"])
@@ -62,8 +63,8 @@ def test_the_penalty_does_not_jump(config):
 
 
 def test_without_annealing_the_gated_form_is_the_gated_dictionary():
-    annealed, x = moved(GatedPAnnealConfig(n_latents=M, l1=0.7)), sample()
-    plain = make_dictionary(GatedConfig(n_latents=M, l1=0.7), D, torch.Generator(), x.float()).double()
+    annealed, x = moved(GatedPAnnealConfig(n_latents=M, l1=0.7)).requires_grad_(False), sample()
+    plain = make_dictionary(GatedConfig(n_latents=M, l1=0.7), D, torch.Generator(), x.float()).double().requires_grad_(False)
     plain.load_state_dict({k: v for k, v in annealed.state_dict().items() if not k.startswith("annealed.")})
     left, right = (dictionary.penalty(dictionary(x), x, NONE_DEAD) for dictionary in (annealed, plain))
     assert float(left["sparsity"]) == pytest.approx(float(right["sparsity"]), rel=1e-4)  # TINY apart
@@ -92,5 +93,5 @@ def test_sparse_kernels_give_the_same_penalty(name):
         dictionary.form, x = form, sample(64, 8).float()
         forward = dictionary(x)
         assert (forward.entries is None) == (form is None)
-        found.append(float(dictionary.penalty(forward, x, torch.zeros(96, dtype=torch.bool))["sparsity"]))
+        found.append(float(dictionary.penalty(forward, x, torch.zeros(96, dtype=torch.bool))["sparsity"].detach()))
     assert found[0] == pytest.approx(found[1], rel=1e-5) and found[0] > 0

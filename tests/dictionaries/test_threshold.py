@@ -14,7 +14,7 @@ CONFIG = ThresholdConfig(n_latents=M, bandwidth=0.3, threshold_init=0.2, l0_coef
 
 
 def test_forward_and_penalty_equal_a_naive_loop():
-    dictionary, x = moved(CONFIG), sample()
+    dictionary, x = moved(CONFIG).requires_grad_(False), sample()
     forward = dictionary(x)
     active = 0
     for t in range(N):

@@ -9,7 +9,7 @@ from pellucid.dictionaries import TopAfaConfig
 
 
 def test_the_chosen_number_of_latents_is_the_best_of_all_by_brute_force():
-    dictionary, x = moved(TopAfaConfig(n_latents=M)), sample()
+    dictionary, x = moved(TopAfaConfig(n_latents=M)).requires_grad_(False), sample()
     codes, sizes = dictionary.encode(x), set()
     for t in range(N):
         centred = x[t] - dictionary.decoder_bias
@@ -24,7 +24,7 @@ def test_the_chosen_number_of_latents_is_the_best_of_all_by_brute_force():
 
 
 def test_loss_terms_equal_a_naive_loop():
-    dictionary, x = moved(TopAfaConfig(n_latents=M, afa_coefficient=0.5)), sample()
+    dictionary, x = moved(TopAfaConfig(n_latents=M, afa_coefficient=0.5)).requires_grad_(False), sample()
     forward = dictionary(x)
     gaps = [float(forward.codes[t].norm() - (x[t] - dictionary.decoder_bias).norm()) ** 2 for t in range(N)]
     assert float(dictionary.penalty(forward, x, NONE_DEAD)["afa"]) == pytest.approx(0.5 / D * sum(gaps) / N)
@@ -44,7 +44,7 @@ def test_the_norm_term_moves_codes_and_not_the_activation():
 
 
 def test_rows_do_not_depend_on_their_batch_and_zero_rows_are_handled():
-    dictionary, x = moved(TopAfaConfig(n_latents=M)), sample()
+    dictionary, x = moved(TopAfaConfig(n_latents=M)).requires_grad_(False), sample()
     assert_close(torch.cat([dictionary.encode(piece) for piece in x.split(3)]), dictionary.encode(x))
     at_centre = dictionary.decoder_bias.detach().expand(2, D)
     with torch.no_grad():

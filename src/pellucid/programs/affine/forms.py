@@ -46,7 +46,9 @@ def _systems(response: Response, solver: Solver) -> Iterator[AffineSystem]:
             continue
         a, b, c = found
         none = matrix([], 0).sum(0)
-        early = AffineSystem(a, b[:, : later.shape[2]], c, matrix(list(response.impulse[0]), later.shape[2]), none, none, none)
+        early = AffineSystem(
+            a, b[:, : later.shape[2]], c, matrix([list(row) for row in response.impulse[0]], later.shape[2]), none, none, none
+        )
         for system in (early, early.made_late()):
             resting = with_rest(system, response, solver) if system is not None else None
             if resting is not None:
