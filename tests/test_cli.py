@@ -46,7 +46,7 @@ def test_help_of_fit_explains_every_setting_of_every_architecture(capsys):
 
 def test_unknown_verb_names_the_nearest(capsys):
     status, _, err = run(capsys, "fti")
-    assert status == 2 and "unknown verb 'fti'. Did you mean 'fit'?" in err
+    assert status == 2 and "unknown verb 'fti'. Did you mean 'fit'" in err
 
 
 def test_unknown_keys_of_a_config_file_are_all_named(capsys, tmp_path):
