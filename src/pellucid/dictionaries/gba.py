@@ -46,7 +46,7 @@ class GbaConfig(ArchitectureBase):
 
 
 class GbaDictionary(Dictionary):
-    """Dictionary with group bias adaptation (Chen et al. 2025, arXiv 2506.14002), encoder and decoder tied.
+    """Dictionary with group bias adaptation (arXiv 2506.14002), encoder and decoder tied.
 
         pre_i = w_i . (x - decoder_bias) + b_i
         z_i = gain_i * w_i . (x - decoder_bias) where pre_i > 0, else 0       (a jump: the bias selects and does not shift)

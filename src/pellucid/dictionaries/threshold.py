@@ -32,7 +32,7 @@ class ThresholdConfig(JumpSettings):
 
 
 class ThresholdDictionary(JumpReluDictionary):
-    """Threshold-activated dictionary (Hindupur et al. 2025, arXiv 2509.20784, 'atoms theory').
+    """Threshold-activated dictionary (arXiv 2509.20784, 'atoms theory').
 
         <u, v>_S = u' S v,  S = (E[x x'])^-1 over the starting sample (the atomic inner product)
         pre = <decoder_i, x>_S,  z = pre where pre > theta, else 0

@@ -24,7 +24,7 @@ class TopAfaConfig(AuxiliaryConfig, UnitAtomConfig):
 
 
 class TopAfaDictionary(UnitAtomDictionary):
-    """top-AFA dictionary (Lee et al. 2025, arXiv 2503.24277), after 'approximate feature activation': |z| is about |x|.
+    """top-AFA dictionary (arXiv 2503.24277), after 'approximate feature activation': |z| is about |x|.
 
         a = ReLU(encoder @ (x - decoder_bias) + encoder_bias)
         C_k = sum of the k largest (a_i |decoder_i|)^2,  k(x) = argmin over k of | sqrt(C_k) - |x - decoder_bias| |
