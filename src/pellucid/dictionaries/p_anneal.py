@@ -60,12 +60,6 @@ class PAnnealDictionary(UnitAtomDictionary):
         """Lower p where its time has come."""
         self.annealed.begin_step(progress)
 
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
-        """Start as every unit-atom dictionary does, with p = 1."""
-        super().initialise(generator, sample)
-        self.annealed.factor.fill_(1)
-
     def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
         found = above(form, self.centred(x), self.encoder, self.encoder_bias, torch.zeros_like(self.encoder_bias))
         if found is None:
@@ -99,9 +93,3 @@ class GatedPAnnealDictionary(GatedDictionary):
     def begin_step(self, progress: float) -> None:
         """Lower p where its time has come."""
         self.annealed.begin_step(progress)
-
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
-        """Start as every gated dictionary does, with p = 1."""
-        super().initialise(generator, sample)
-        self.annealed.factor.fill_(1)
