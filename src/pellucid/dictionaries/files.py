@@ -15,7 +15,8 @@ from pydantic import Field
 
 from pellucid.core import files
 from pellucid.core.config import Config, build
-from pellucid.core.errors import ConfigError, FileFormatError, NumericsError, raise_all
+from pellucid.core.errors import FileFormatError, NumericsError, raise_all
+from pellucid.core.header import read_header
 from pellucid.dictionaries.base import LARGEST, Dictionary
 from pellucid.dictionaries.registry import AnyArchitecture, empty_dictionary
 
@@ -103,7 +104,15 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
     Raises FileFormatError naming the file and everything in it that does not fit.
     """
     folder = Path(folder)
-    header = _read_header(folder / CONFIG_FILE)
+    header = read_header(
+        folder / CONFIG_FILE,
+        DictionaryHeader,
+        what="dictionary",
+        weights=WEIGHTS_FILE,
+        form=FORMAT,
+        version=VERSION,
+        largest=LARGEST_CONFIG,
+    )
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise FileFormatError(f"{weights} does not exist")
@@ -124,28 +133,6 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
     dictionary.load_state_dict(tensors, assign=True)
     raise_all(dictionary.problems(), FileFormatError, title=f"{weights} holds what no training leaves")
     return dictionary.to(device).eval(), header.model_dump(mode="json")
-
-
-def _read_header(path: Path) -> DictionaryHeader:
-    if not path.is_file():
-        raise FileFormatError(f"{path} does not exist. A dictionary is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
-    size = path.stat().st_size
-    if size > LARGEST_CONFIG:
-        raise FileFormatError(f"{path} has {size} bytes, wanted at most {LARGEST_CONFIG}")
-    try:
-        values = files.read_json(path)
-    except RecursionError:
-        raise FileFormatError(f"{path} is nested too deep to be the config of a dictionary") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise FileFormatError(f"{path} is not the config of a dictionary: it does not say 'format': '{FORMAT}'")
-    if values.get("version") != VERSION:
-        raise FileFormatError(
-            f"{path} has format version {values.get('version')!r}, this pellucid reads {VERSION}. Use the version that wrote it"
-        )
-    try:
-        return build(DictionaryHeader, values, where=str(path))
-    except ConfigError as error:
-        raise FileFormatError(str(error)) from None
 
 
 def _refuse_non_finite(tensors: dict[str, torch.Tensor], what: str, error: type[NumericsError | FileFormatError]) -> None:

@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 
 from pellucid.core import files
-from pellucid.core.config import Config, build
+from pellucid.core.config import Config
 from pellucid.core.errors import ConfigError, FileFormatError, raise_all
+from pellucid.core.header import read_header
 from pellucid.programs.networks.recurrent import RecurrentNetwork
 from pellucid.programs.networks.shape import LARGEST, Shape
 
@@ -84,7 +85,15 @@ def load_network(folder: str | Path) -> tuple[RecurrentNetwork, dict[str, Any]]:
     allocated. Nothing is unpickled. Raises FileFormatError naming the file and what in it does not fit.
     """
     folder = Path(folder)
-    header = _read_header(folder / CONFIG_FILE)
+    header = read_header(
+        folder / CONFIG_FILE,
+        NetworkHeader,
+        what="recurrent network",
+        weights=WEIGHTS_FILE,
+        form=FORMAT,
+        version=1,
+        largest=LARGEST_CONFIG,
+    )
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise FileFormatError(f"{weights} does not exist")
@@ -115,21 +124,3 @@ def load_network(folder: str | Path) -> tuple[RecurrentNetwork, dict[str, Any]]:
         for part, sizes in layers.items()
     )
     return RecurrentNetwork(shape, header.n_in, header.n_out, f, g), header.provenance
-
-
-def _read_header(path: Path) -> NetworkHeader:
-    if not path.is_file():
-        raise FileFormatError(f"{path} does not exist. A network is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
-    size = path.stat().st_size
-    if size > LARGEST_CONFIG:
-        raise FileFormatError(f"{path} has {size} bytes, wanted at most {LARGEST_CONFIG}")
-    try:
-        values = files.read_json(path)
-    except RecursionError:
-        raise FileFormatError(f"{path} is nested too deep to be the config of a network") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise FileFormatError(f"{path} is not the config of a recurrent network: it does not say 'format': '{FORMAT}'")
-    try:
-        return build(NetworkHeader, values, where=str(path))
-    except ConfigError as error:
-        raise FileFormatError(str(error)) from None
