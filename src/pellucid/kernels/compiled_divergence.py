@@ -18,6 +18,9 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 """ln 2 in two parts: n times the first is exact for every n that occurs."""
 _C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1 / d) for d in (2, 6, 24, 120, 720, 5040))
 
+SUMMED = 512
+"""Numbers summed in float32; the sums of such blocks are added in float64, or a long row loses its many small terms."""
+
 
 def log_softmax(logits: Float[Tensor, "c v"]) -> Float[Tensor, "c v"]:
     """Return the log-probabilities of each row."""
@@ -67,12 +70,16 @@ def _log_softmax(logits: Any, out: Any) -> None:
         most = np.float32(-np.inf)
         for j in range(v):
             most = max(most, row[j])
-        total = np.float32(0)
+        total = 0.0
+        for start in range(0, v, SUMMED):
+            part = np.float32(0)
+            for j in range(start, min(start + SUMMED, v)):
+                to[j] = row[j] - most
+                part += _exp(to[j])
+            total += part
+        rest = np.float32(np.log(total))  # most + rest as one number would err alike in the whole row, which a KL keeps
         for j in range(v):
-            total += _exp(row[j] - most)
-        shift = most + np.log(total)
-        for j in range(v):
-            to[j] = row[j] - shift
+            to[j] -= rest
 
 
 @compiled(parallel=True, fastmath=FAST)
@@ -85,14 +92,18 @@ def _forward(log_p: Any, logits: Any, kl: Any, slope: Any) -> None:
         most = np.float32(-np.inf)
         for j in range(v):
             most = max(most, row[j])
-        total, gap = np.float32(0), np.float32(0)
-        for j in range(v):
-            shifted = row[j] - most
-            p[j] = _exp(target[j])
-            gap += p[j] * (target[j] - shifted)
-            to[j] = _exp(shifted)
-            total += to[j]
+        total, gap = 0.0, 0.0
+        for start in range(0, v, SUMMED):
+            part, part_gap = np.float32(0), np.float32(0)
+            for j in range(start, min(start + SUMMED, v)):
+                shifted = row[j] - most
+                p[j] = _exp(target[j])
+                part_gap += p[j] * (target[j] - shifted)
+                to[j] = _exp(shifted)
+                part += to[j]
+            total += part
+            gap += part_gap
         kl[i] = gap + np.log(total)
-        scale = np.float32(1) / total
+        scale = np.float32(1 / total)
         for j in range(v):
             to[j] = to[j] * scale - p[j]
