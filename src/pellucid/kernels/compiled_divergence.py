@@ -70,7 +70,7 @@ def _log_softmax(logits: Any, out: Any) -> None:
         most = np.float32(-np.inf)
         for j in range(v):
             most = max(most, row[j])
-        total = 0.0
+        total: Any = 0.0
         for start in range(0, v, SUMMED):
             part = np.float32(0)
             for j in range(start, min(start + SUMMED, v)):
@@ -92,7 +92,8 @@ def _forward(log_p: Any, logits: Any, kl: Any, slope: Any) -> None:
         most = np.float32(-np.inf)
         for j in range(v):
             most = max(most, row[j])
-        total, gap = 0.0, 0.0
+        total: Any = 0.0
+        gap: Any = 0.0
         for start in range(0, v, SUMMED):
             part, part_gap = np.float32(0), np.float32(0)
             for j in range(start, min(start + SUMMED, v)):

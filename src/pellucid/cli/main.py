@@ -1,0 +1,88 @@
+"""From a line of arguments to a verb, its result as text or JSON, and an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import tyro
+from pydantic import ValidationError
+
+from pellucid.cli.registry import VERBS
+from pellucid.cli.verb import Verb
+from pellucid.core import config as configs
+from pellucid.core.errors import ConfigError, PellucidError, did_you_mean
+from pellucid.core.logging import to_stderr
+
+V = TypeVar("V", bound=Verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    to_stderr()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0 if arguments else 2
+    verb = arguments[0]
+    if verb not in VERBS:
+        sys.stderr.write(f"pellucid: unknown verb '{verb}'.{did_you_mean(verb, VERBS)}\n{_overview()}")
+        return 2
+    try:
+        options = parse(VERBS[verb], arguments[1:], verb)
+        result = options.perform()
+    except PellucidError as error:
+        sys.stderr.write(f"pellucid {verb}: {error}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__}) + "\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if result == {}:  # a rank that is not the first: that one speaks
+        return 0
+    sys.stdout.write((json.dumps(result, allow_nan=False) if options.json_ else _text(result)) + "\n")
+    return 0
+
+
+def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
+    """Return a verb's options from a YAML file (--config) and flags; ConfigError lists what does not fit."""
+    path = _config_path(arguments)
+    default = configs.build(kind, configs.load_yaml(path) if path else {}, where=path or "config")
+    try:
+        return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}", description=kind.description())
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"the settings do not fit: {problems}") from None
+
+
+def _config_path(arguments: Sequence[str]) -> str | None:
+    for i, argument in enumerate(arguments):
+        if argument == "--config" and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith("--config="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _overview() -> str:
+    lines = ["usage: pellucid VERB [options]   (pellucid VERB --help explains each)", ""]
+    lines += [f"  {name:<10}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in VERBS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _text(result: Any) -> str:
+    """Return what a person reads in the terminal."""
+    if hasattr(result, "to_text"):
+        return result.to_text()
+    if isinstance(result, dict) and "dictionaries" in result:
+        names = ("name", "objective", "site", "l0", "ce_increase", "kl", "fvu", "alive")
+        rows = [names, *([_cell(entry.get(name)) for name in names] for entry in result["dictionaries"])]
+        widths = [max(len(str(row[i])) for row in rows) for i in range(len(names))]
+        return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"{key}: {value}" for key, value in result.items())
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

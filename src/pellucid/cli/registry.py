@@ -1,0 +1,20 @@
+"""The verbs by name; a new verb is a class in a file of this room and a line here."""
+
+from __future__ import annotations
+
+from pellucid.cli.fit import Fit
+from pellucid.cli.hosts import Demo, Get
+from pellucid.cli.programs import Bench, Distill
+from pellucid.cli.runs import Compare, Evaluate, Report
+from pellucid.cli.verb import Verb
+
+VERBS: dict[str, type[Verb]] = {
+    "demo": Demo,
+    "get": Get,
+    "fit": Fit,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "report": Report,
+    "distill": Distill,
+    "bench": Bench,
+}
