@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= runs/demo
 
+# how packages of the system are installed, if any is missing
+SUDO ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
 # processes the tests are shared out to
 WORKERS ?= 2
 # small tensors lose time on many threads
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: install demo test lint claims evidence peers
+.PHONY: install browser demo test lint claims evidence peers
 
 install: $(STAMP)
 
@@ -24,7 +27,11 @@ demo: install
 	$(BIN)/pellucid get smollm2
 	$(BIN)/pellucid demo --out $(DEMO)
 
-test: install
+# the explorer's tests drive a real browser
+browser:
+	command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium; }
+
+test: install browser
 	$(BIN)/pellucid get smollm2
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(PYTEST)
 
