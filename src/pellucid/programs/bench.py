@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
 from pellucid.programs.bench_page import page
 from pellucid.programs.options import BenchOptions
-from pellucid.programs.tasks.registry import TASKS, named_task
+from pellucid.programs.tasks.find import find_task, task_name
+from pellucid.programs.tasks.registry import TASKS
 
 SUMMARY, RESULTS, PAGE = "summary.json", "results.json", "index.html"
 
@@ -30,16 +32,15 @@ def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str
     """
     if benchmark != "mips":
         raise ConfigError(f"there is no benchmark {benchmark!r}; known: mips")
-    names = list(options.tasks) or list(TASKS)
-    for name in names:
-        named_task(name)
+    tasks = _by_name(options.tasks or tuple(TASKS))
+    names = list(tasks)
     if (out / RESULTS).exists() and not options.resume:
         raise RunError(f"{out} holds results of an earlier run; give --resume to go on with it, or another --out")
     done = {name: found for name in names if (found := _finished(out / "tasks" / name)) is not None} if options.resume else {}
     started = time.monotonic()
     with Ticker("tasks", len(names), unit="tasks") as ticker, ThreadPoolExecutor(options.workers) as pool:
         ticker.advance(len(done))
-        running = {pool.submit(_run, name, out / "tasks" / name, options): name for name in names if name not in done}
+        running = {pool.submit(_run, tasks[name], out / "tasks" / name, options): name for name in names if name not in done}
         try:
             for future in as_completed(running):
                 name = running[future]
@@ -55,6 +56,18 @@ def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str
     return {"solved": len(solved), "tasks": len(names), "seconds": round(time.monotonic() - started, 1), "out": str(out)}
 
 
+def _by_name(tasks: Sequence[str]) -> dict[str, str]:
+    """Return name -> what was given; ConfigError or DataError for a task that cannot be used, before any work."""
+    found: dict[str, str] = {}
+    for task in tasks:
+        find_task(task)
+        name = task_name(task)
+        if name in found:
+            raise ConfigError(f"{found[name]} and {task} are both called {name}, which is also the folder of their results")
+        found[name] = task
+    return found
+
+
 def _finished(folder: Path) -> dict[str, Any] | None:
     try:
         found = read_json(folder / SUMMARY)
@@ -63,11 +76,11 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and "solved" in found else None
 
 
-def _run(name: str, folder: Path, options: BenchOptions) -> dict[str, Any]:
+def _run(task: str, folder: Path, options: BenchOptions) -> dict[str, Any]:
     """Run one task in a process of its own, on one thread; return its summary."""
     if folder.exists():
         shutil.rmtree(folder)
-    command = [sys.executable, "-m", "pellucid", "distill", "--task", name, "--out", str(folder), "--json"]
+    command = [sys.executable, "-m", "pellucid", "distill", "--task", task, "--out", str(folder), "--json"]
     command += ["--training.seconds", str(options.training_seconds)]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     try:

@@ -19,8 +19,7 @@ from pellucid.programs.simplify import simplify
 from pellucid.programs.tasks.base import InputDomain, Task
 from pellucid.programs.tasks.data_files import load_examples
 from pellucid.programs.tasks.examples import Examples
-from pellucid.programs.tasks.registry import named_task
-from pellucid.programs.tasks.task_file import load_task
+from pellucid.programs.tasks.find import find_task
 
 
 def distill_to(options: DistillOptions, out: Path) -> dict[str, Any]:
@@ -40,8 +39,7 @@ def _start(options: DistillOptions, out: Path) -> tuple[Task | Examples | None, 
     _check(options)
     source: Task | Examples | None = None
     if options.task is not None:
-        is_file = options.task.endswith(".py") or "/" in options.task
-        source = load_task(options.task) if is_file else named_task(options.task)
+        source = find_task(options.task)
     elif options.data is not None:
         source = load_examples(options.data)
     if options.network is not None:

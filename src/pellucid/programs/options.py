@@ -36,7 +36,7 @@ class BenchOptions(Config):
     """What is run, and how."""
 
     tasks: tuple[str, ...] = ()
-    """Names of tasks (default: all 62)."""
+    """Names or task files (default: all 62 tasks)."""
     resume: bool = False
     """Keep the tasks that are finished in the folder; without it a folder with results is refused."""
     limit: float = Field(900.0, gt=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import types
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class FileTask:
         if not isinstance(parts, (list, tuple)) or len(parts) != self.out_width:
             raise DataError(f"{where} is {y!r:.80}, wanted {self.out_width} integers as in the other outputs")
         for part in parts:
-            if isinstance(part, bool) or not isinstance(part, int):
+            if not isinstance(part, Integral):  # True and False count as 1 and 0, as they do in Python
                 raise DataError(f"{where} is {part!r:.80} ({type(part).__name__}), wanted an integer: use int(...) in the file")
-            if abs(part) >= LARGEST_OUTPUT:
+            if abs(int(part)) >= LARGEST_OUTPUT:
                 raise DataError(f"{where} is {part}, wanted less than 2^53, beyond which float64 is not exact")
-        return y if self.out_width == 1 else tuple(y)
+        return int(y) if self.out_width == 1 else tuple(int(part) for part in parts)
 
     def _probe(self, xs: list[Any]) -> None:
         """Refuse outputs that change from call to call, or that depend on inputs still to come."""
