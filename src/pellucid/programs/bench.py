@@ -16,19 +16,24 @@ from typing import Any
 from pellucid.core.errors import ConfigError, FileFormatError, RunError
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
+from pellucid.core.provenance import environment
 from pellucid.programs.bench_page import page
+from pellucid.programs.config import DistillConfig
+from pellucid.programs.ensembles.config import TrainingConfig
 from pellucid.programs.options import BenchOptions
 from pellucid.programs.tasks.find import find_task, task_name
 from pellucid.programs.tasks.registry import TASKS
 
 SUMMARY, RESULTS, PAGE = "summary.json", "results.json", "index.html"
+PROGRAMS = "programs"
+"""Folder with a folder for each task."""
 
 
 def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str, Any]:
-    """Distil every task in a process of its own; write OUT/results.json, OUT/index.html and OUT/tasks/NAME/.
+    """Distil every task in a process of its own; write OUT/results.json, OUT/index.html and OUT/programs/NAME/.
 
     A task that is over its time, or whose process fails, counts as not solved, with the reason. Results are written after
-    each task, so that a stopped run loses nothing that was finished.
+    each task, so that a stopped run loses nothing that was finished. Seconds are those of all parts of a resumed run.
     """
     if benchmark != "mips":
         raise ConfigError(f"there is no benchmark {benchmark!r}; known: mips")
@@ -36,24 +41,23 @@ def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str
     names = list(tasks)
     if (out / RESULTS).exists() and not options.resume:
         raise RunError(f"{out} holds results of an earlier run; give --resume to go on with it, or another --out")
-    done = {name: found for name in names if (found := _finished(out / "tasks" / name)) is not None} if options.resume else {}
-    started = time.monotonic()
+    done = {name: found for name in names if (found := _finished(out / PROGRAMS / name)) is not None} if options.resume else {}
+    clock = _Clock(_earlier_seconds(out) if options.resume else 0.0)
     with Ticker("tasks", len(names), unit="tasks") as ticker, ThreadPoolExecutor(options.workers) as pool:
         ticker.advance(len(done))
-        running = {pool.submit(_run, tasks[name], out / "tasks" / name, options): name for name in names if name not in done}
+        running = {pool.submit(_run, tasks[name], out / PROGRAMS / name, options): name for name in names if name not in done}
         try:
             for future in as_completed(running):
                 name = running[future]
                 done[name] = future.result()
                 log.info("%s: %s", name, "solved" if done[name]["solved"] else f"not solved, {done[name]['reason']}")
                 ticker.advance(1, name)
-                _write(out, names, done)
+                _write(out, names, done, options, clock)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    _write(out, names, done)
-    solved = [name for name in names if done[name]["solved"]]
-    return {"solved": len(solved), "tasks": len(names), "seconds": round(time.monotonic() - started, 1), "out": str(out)}
+    results = _write(out, names, done, options, clock)
+    return {name: results[name] for name in ("solved", "seconds")} | {"tasks": len(names), "out": str(out)}
 
 
 def _by_name(tasks: Sequence[str]) -> dict[str, str]:
@@ -106,7 +110,46 @@ def _complaint(ended: subprocess.CompletedProcess[str]) -> str:
         return f"its process ended with status {ended.returncode}: {last[-1] if last else 'no message'}"
 
 
-def _write(out: Path, names: list[str], done: dict[str, dict[str, Any]]) -> None:
+class _Clock:
+    """Seconds since its making, and those before."""
+
+    def __init__(self, before: float) -> None:
+        self.before, self.started = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return round(self.before + time.monotonic() - self.started, 1)
+
+
+def _earlier_seconds(out: Path) -> float:
+    try:
+        found = read_json(out / RESULTS)
+    except (FileNotFoundError, FileFormatError):
+        return 0.0
+    return float(found.get("seconds", 0.0)) if isinstance(found, dict) else 0.0
+
+
+def _write(
+    out: Path, names: list[str], done: dict[str, dict[str, Any]], options: BenchOptions, clock: _Clock
+) -> dict[str, Any]:
+    """Write results and page of what is done so far; return the results."""
     rows = [{"task": name, **done[name]} for name in names if name in done]
-    write_json(out / RESULTS, {"solved": sum(bool(row["solved"]) for row in rows), "tasks": rows})
-    write_text(out / PAGE, page(rows, out / "tasks"))
+    results = {
+        "solved": sum(bool(row["solved"]) for row in rows),
+        "seconds": clock.seconds,
+        "processors": os.cpu_count(),
+        "provenance": environment() | {"settings": settings(options)},
+        "tasks": rows,
+    }
+    write_json(out / RESULTS, results)
+    write_text(out / PAGE, page(results, out / PROGRAMS))
+    return results
+
+
+def settings(options: BenchOptions) -> dict[str, Any]:
+    """Return every setting that the tasks are run with, the seeds among them; the same for all."""
+    training = TrainingConfig(seconds=options.training_seconds)
+    return {"limit": options.limit, "workers": options.workers} | {
+        "training": training.model_dump(mode="json"),
+        "search": DistillConfig().model_dump(mode="json"),
+    }

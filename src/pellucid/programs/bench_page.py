@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pellucid.programs.published import GPT4, MIPS
@@ -14,8 +15,9 @@ pre{background:#f6f6f8;padding:.8rem;overflow:auto}svg{max-width:26rem;display:b
 COLUMNS = ("form", "exact_at_training_length", "exact_at_any_length", "network_agreement", "network_errors", "states")
 
 
-def page(rows: list[dict[str, Any]], folder: Path) -> str:
+def page(results: dict[str, Any], folder: Path) -> str:
     """Return HTML that opens offline; `folder`/NAME holds each task's files."""
+    rows = results["tasks"]
     solved = sum(bool(row["solved"]) for row in rows)
     theirs = [sum(row["task"] in names for row in rows) for names in (MIPS, GPT4)]
     head = f"<p>{solved} of {len(rows)} solved; of the same tasks MIPS solved {theirs[0]}, GPT-4 {theirs[1]}.</p>"
@@ -25,7 +27,21 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
     sections = "".join(_section(row, folder / row["task"]) for row in rows)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>MIPS tasks</title><style>{STYLE}</style>'
-        f"<h1>Programs recovered from recurrent networks</h1>{head}<table><tr>{table}</tr>{body}</table>{sections}</html>\n"
+        f"<h1>Programs recovered from recurrent networks</h1>{head}{_how(results)}"
+        f"<table><tr>{table}</tr>{body}</table>{sections}</html>\n"
+    )
+
+
+def _how(results: dict[str, Any]) -> str:
+    """Return what it took, and how it can be done again."""
+    distilling = [row["seconds_distilling"] for row in results["tasks"] if row.get("seconds_distilling") is not None]
+    origin = results["provenance"]
+    median_seconds = f", from network to program a median of {median(distilling):.2g} s" if distilling else ""
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return (
+        f"<p>{results['seconds']:.0f} s on {results['processors']} processors{median_seconds}. Seed "
+        f"{origin['settings']['training']['seed']}, the same settings for every task. {escape(origin['date'])}; "
+        f"{escape(versions)}. Command: <code>{escape(' '.join(['pellucid', *origin['command'][1:]]))}</code></p>"
     )
 
 

@@ -1,0 +1,24 @@
+def program(xs):
+    """Recovered from a recurrent network.
+
+    Input: a list of integers, 0..1. Output: a list of numbers, one for each input.
+
+    Found as: automaton of 5 states; labels: a remainder modulo 5. No table in it.
+
+    Constants: 5 is how many states the automaton has.
+
+    Checked in a separate process on 10000 fresh sequences of length 10: it agrees with the network on
+    100.0000% of the outputs. Against the exact outputs of these, 1000 of length 50, 200 of length 200, corner
+    inputs: 0 errors; the network itself has 0 at the training length.
+
+    Proven equal to the network's automaton on words of any length, by a walk through all 5 pairs of states.
+
+    The network keeps to the automaton: its outputs are at most 0.093 off over 20026 visits of 10 of 10
+    (state, input) pairs.
+    """
+    remainder = 0  # a remainder modulo 5
+    ys = []
+    for x in xs:
+        remainder = (2 * remainder + x) % 5
+        ys.append((remainder + x) % 2)
+    return ys
