@@ -62,6 +62,7 @@ def _of_one(x: str, u: Expression, low: int, high: int) -> list[Fold]:
         _fold(largest.name, low, call("max", largest, u), f"largest {x} so far"),
         _fold(smallest.name, high, call("min", smallest, u), f"smallest {x} so far"),
         _fold(f"before_{x}", 0, u, f"last {x}"),
+        *_with_time_and_memory(x, u),
     ]
     if low < 0:
         signs = call("sub", call("lt", Constant(0), u), call("lt", u, 0))
@@ -74,6 +75,26 @@ def _of_one(x: str, u: Expression, low: int, high: int) -> list[Fold]:
         result.append(_fold(forward.name, 0, read, f"the number whose base-{base} digits the inputs are"))
         back = linear([1, 1], [backward, call("mul", weight, u)])
         result.append(_fold(backward.name, 0, back, f"the same digits read backwards, in base {base}", power))
+    return result
+
+
+def _with_time_and_memory(x: str, u: Expression) -> list[Fold]:
+    """Sums whose step depends on the time or on the input before."""
+    sign = State(f"sign_{x}", 1, call("neg", Variable(f"sign_{x}")), "1 and -1 in turn")
+    turned = f"alternating_{x}"
+    result = [
+        _fold(
+            turned,
+            0,
+            call("add", Variable(turned), call("mul", Variable(sign.name), u)),
+            f"sum of {x} with signs in turn",
+            sign,
+        )
+    ]
+    last = State(f"last_{x}", 0, u, f"{x} of the step before, 0 at the start")
+    for name, counted in (("rises", call("lt", Variable(last.name), u)), ("repeats", call("eq", Variable(last.name), u))):
+        count = f"{name}_{x}"
+        result.append(_fold(count, 0, call("add", Variable(count), counted), f"how many {name} of {x} so far", last))
     return result
 
 
