@@ -33,7 +33,7 @@ browser:
 
 test: install browser
 	$(BIN)/pellucid get smollm2
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(PYTEST)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 lint: install
 	$(BIN)/ruff check src tests $(wildcard benchmarks examples)

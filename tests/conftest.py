@@ -11,21 +11,27 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 import pytest
 import torch
 from torch import Tensor, nn
+from xdist.scheduler import LoadScopeScheduling
 
 from pellucid.core.files import write_json
 from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
-SHARED = ("planted", "digits")
-"""Fixtures of a session that take minutes: all who read them go to one worker."""
+TOGETHER = {f"test_dictionaries_{section:02}.py": "setup S" for section in range(1, 6)}
+"""Files that read a fixture of the session that takes minutes: all with one name go to one worker."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the names of groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, a file goes to one of them: fixtures of a module are made once."""
-    for item in items:
-        used = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(used[0] if used else str(item.path)))
+class ByFile(LoadScopeScheduling):
+    """A file goes to one worker, so that fixtures of a module are made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return TOGETHER.get(Path(path).name, path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
 
 
 VOCABULARY = 97
