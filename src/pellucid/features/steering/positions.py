@@ -50,7 +50,7 @@ def parse(positions: str | tuple[int, ...]) -> tuple[Rule | None, str]:
     text = positions.replace(" ", "")
     for kind in ("all", "prompt", "last", "from_end", "fires"):
         if text == kind:
-            return Rule(kind), ""  # type: ignore[arg-type]
+            return Rule(kind), ""
     if match := _SLICE.match(text):
         start, stop = (None if part is None else int(part) for part in match.groups())
         return Rule("slice", start, stop), ""
