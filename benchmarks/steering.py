@@ -64,9 +64,7 @@ class Setting:
             for name, counter in count_firings(host, self.data, self.steerable.dictionaries, rows=COUNTED, batch_rows=8).items()
         }
         self.greatest: dict[str, Tensor] = {}
-        coded = held_out_codes(
-            host, self.data, self.steerable.dictionaries, rows=COUNTED, batch_rows=8, title="greatest codes"
-        )
+        coded = held_out_codes(host, self.data, self.steerable.dictionaries, rows=COUNTED, batch_rows=8, title="greatest codes")
         for _, codes_of in coded:
             for name in self.steerable.dictionaries:
                 codes = codes_of(name).amax(dim=0)
@@ -75,8 +73,8 @@ class Setting:
     def effects(self, name: str, latents: list[int]) -> Tensor:
         """Direct effect of each latent's atom on every logit."""
         dictionary, site = self.steerable.dictionaries[name]
-        host, tokens = self.steerable.host, {"input_ids": self.texts.tokens[:1]}
-        found = logit_effects(host, site, dictionary.contributions()[latents], self.steerable.head(self.texts.tokens), inputs=tokens)
+        head, inputs = self.steerable.head(self.texts.tokens), {"input_ids": self.texts.tokens[:1]}
+        found = logit_effects(self.steerable.host, site, dictionary.contributions()[latents], head, inputs=inputs)
         assert found.values is not None, found.reason
         return found.values
 
@@ -190,8 +188,7 @@ def main() -> None:
         "positions_read": int(setting.texts.read.sum()),
         "dictionaries": rows,
     }
-    sys.stdout.write(json.dumps(result, indent=None if options.json else 2) + "
-")
+    print(json.dumps(result, indent=None if options.json else 2))
 
 
 if __name__ == "__main__":
