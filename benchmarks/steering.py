@@ -33,7 +33,7 @@ from torch import Tensor
 from pellucid.core import config as configs
 from pellucid.core.provenance import environment
 from pellucid.data import load_text
-from pellucid.features import count_firings, logit_effects, sample_latents
+from pellucid.features import logit_effects, sample_latents
 from pellucid.features.codes import held_out_codes
 from pellucid.features.steering import Edit, EditedPass, Steerable, ablate_group, match_kl, random_direction
 from pellucid.features.steering.intervals import mean_of
@@ -42,7 +42,7 @@ from pellucid.training import FitConfig
 
 READ = 4
 """Last positions of every text that are read."""
-COUNTED = 32
+COUNTED = 24
 """Held-out rows on which firings are counted and greatest codes taken."""
 
 
@@ -59,16 +59,14 @@ class Setting:
         read[:, -1 - READ : -1] = True
         sites = [site for _, site in self.steerable.dictionaries.values()]
         self.texts = EditedPass(self.steerable, rows, read=read, sites=sites)
-        self.firings = {
-            name: counter.firings
-            for name, counter in count_firings(host, self.data, self.steerable.dictionaries, rows=COUNTED, batch_rows=8).items()
-        }
+        self.firings: dict[str, Tensor] = {}
         self.greatest: dict[str, Tensor] = {}
-        coded = held_out_codes(host, self.data, self.steerable.dictionaries, rows=COUNTED, batch_rows=8, title="greatest codes")
-        for _, codes_of in coded:
-            for name in self.steerable.dictionaries:
-                codes = codes_of(name).amax(dim=0)
-                self.greatest[name] = torch.maximum(self.greatest.get(name, codes), codes)
+        coders = self.steerable.dictionaries
+        for _, codes_of in held_out_codes(host, self.data, coders, rows=COUNTED, batch_rows=8, title="counting"):
+            for name in coders:
+                codes = codes_of(name)
+                self.firings[name] = self.firings.get(name, 0) + (codes > 0).sum(dim=0)
+                self.greatest[name] = torch.maximum(self.greatest.get(name, codes[0]), codes.amax(dim=0))
 
     def effects(self, name: str, latents: list[int]) -> Tensor:
         """Direct effect of each latent's atom on every logit."""
@@ -168,17 +166,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    rows: dict[str, Any] = {}
     with torch.no_grad():
         setting = Setting(options.run, options.texts, options.context)
         with setting.steerable.host.held():
-            rows = {
-                name: {
+            for name in setting.steerable.dictionaries:
+                rows[name] = {
                     "directions": directions(setting, name, options.features, options.seed),
                     "ablation": ablations(setting, name, options.group, options.seed),
-                    "equal_kl": equal_kl(setting, name, 8, 4, options.seed),
+                    "equal_kl": equal_kl(setting, name, 8, 2, options.seed),
                 }
-                for name in setting.steerable.dictionaries
-            }
+                print(name, json.dumps(rows[name]), file=sys.stderr, flush=True)
     result = {
         **environment(),
         "command": f"python benchmarks/steering.py {' '.join(sys.argv[1:])}",

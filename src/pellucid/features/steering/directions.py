@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,9 +16,10 @@ from pellucid.features.steering.passes import EditedPass, kl_divergence
 from pellucid.features.steering.steerable import Steerable
 from pellucid.hosts import Site
 
-BRACKET = 40
-"""Doublings tried before a KL counts as out of reach."""
 STEPS = 60
+"""Values tried before a search is given up."""
+LARGEST = 1e9
+"""Value beyond which a KL counts as out of reach."""
 
 
 def difference_in_means(positive: Float[Tensor, "n d"], negative: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
@@ -55,36 +55,30 @@ def last_values(steerable: Steerable, site: Site, texts: list[Int[Tensor, "1 n"]
 def match_kl(texts: EditedPass, edit: Edit, target: float, *, tolerance: float = 0.01, sign: float = 1.0) -> tuple[Edit, float]:
     """Return `edit` with the value at which its mean KL is `target` nats within a share `tolerance`, and that KL.
 
-    The value is found by doubling from 1e-3 until the KL passes the target, then by bisection; it has the sign of `sign`.
+    A search between brackets: the next value is value * sqrt(target / KL), as the KL of a small addition grows with its
+    square, or the middle of the brackets where that leaves them or comes round the third time. It has the sign of `sign`.
     Baselines are compared at equal KL because equal lengths disturb a host very unequally. Raises ConfigError if the target
     is not above 0 or is out of reach.
     """
     if not (math.isfinite(target) and target > 0):
         raise ConfigError(f"target is {target} nats, wanted a finite KL above 0")
-
-    def at(value: float) -> tuple[Edit, float]:
+    low, high, value = 0.0, math.inf, 1.0
+    for step in range(STEPS):
         trial = edit.model_copy(update={"value": math.copysign(value, sign)})
-        return trial, float(kl_divergence(texts.before, texts.after([trial])).mean())
-
-    low, high = 0.0, _passing(lambda value: at(value)[1], target)
-    if high is None:
-        raise ConfigError(f"edit '{edit.describe()}' does not reach a KL of {target} nats; lower the target")
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        found, kl = at(middle)
+        kl = _kl(texts, trial)
         if abs(kl - target) <= tolerance * target:
-            return found, kl
-        low, high = (middle, high) if kl < target else (low, middle)
-    raise ConfigError(f"the KL of edit '{edit.describe()}' jumps over {target} nats near value {high:g}")
+            return trial, kl
+        low, high = (value, high) if kl < target else (low, value)
+        guess = value * min(max((target / kl) ** 0.5, 0.1), 10.0) if kl > 0 else 10 * value
+        value = guess if low < guess < high and (step % 3 < 2 or math.isinf(high)) else (low + min(high, 1e30)) / 2
+        if low > LARGEST:
+            raise ConfigError(f"edit '{edit.describe()}' does not reach a KL of {target} nats; lower the target")
+    raise ConfigError(f"the KL of edit '{edit.describe()}' jumps over {target} nats near value {value:g}")
 
 
-def _passing(kl_at: Callable[[float], float], target: float) -> float | None:
-    value = 1e-3
-    for _ in range(BRACKET):
-        try:
-            if kl_at(value) >= target:
-                return value
-        except NumericsError:
-            return None
-        value *= 2
-    return None
+def _kl(texts: EditedPass, edit: Edit) -> float:
+    """Mean KL of an edit; infinite where it leaves no finite logits."""
+    try:
+        return float(kl_divergence(texts.before, texts.after([edit])).mean())
+    except NumericsError:
+        return math.inf
