@@ -7,8 +7,10 @@ from pellucid.features.steering.dose import Dose, DoseResponse, dose_response
 from pellucid.features.steering.edit import Edit
 from pellucid.features.steering.generate import MAX_NEW_TOKENS, Generation, generate
 from pellucid.features.steering.logits import NextToken, NextTokens, next_tokens, steered_logits
+from pellucid.features.steering.means import with_means
 from pellucid.features.steering.passes import EditedPass
 from pellucid.features.steering.prompt import MAX_CHARACTERS, MAX_TOKENS, tokenize
+from pellucid.features.steering.report import SteeringReport, read_edits, steer
 from pellucid.features.steering.steerability import Richness, Steerability, answers, richness, steerability
 from pellucid.features.steering.steerable import Steerable
 
@@ -27,6 +29,7 @@ __all__ = [
     "Richness",
     "Steerability",
     "Steerable",
+    "SteeringReport",
     "TokenFeatures",
     "ablate_group",
     "active_features",
@@ -38,8 +41,11 @@ __all__ = [
     "next_tokens",
     "principal_component",
     "random_direction",
+    "read_edits",
     "richness",
+    "steer",
     "steerability",
     "steered_logits",
     "tokenize",
+    "with_means",
 ]

@@ -47,7 +47,7 @@ class Steerable:
         """
         run = Path(run)
         if host is None:
-            config = _fit_config(run)
+            config = run_config(run)
             host = Host.load(config.host, device=config.device, dtype=config.dtype)
         return cls(host, load_run(run, host)[0])
 
@@ -134,7 +134,7 @@ class Bound:
         return replace
 
 
-def _fit_config(run: Path) -> FitConfig:
+def run_config(run: Path) -> FitConfig:
     path = run / "config.yaml"
     if not path.is_file():
         raise RunError(f"{run} is not a run folder: it has no config.yaml. Make one with 'pellucid fit --out {run}'.")
