@@ -72,7 +72,7 @@ def generate(
         while len(new) < max_new_tokens and not ended:
             tail = torch.tensor([new], dtype=tokens.dtype, device=tokens.device)
             logits = check_finite(stepper.step(torch.cat([tokens, tail], dim=1)), bool(bound.components)).cpu()
-            token = _choose(logits, temperature, random)
+            token = choose(logits, temperature, random)
             ended = token == end
             if not ended:
                 new.append(token)
@@ -105,7 +105,8 @@ class _Stepper:
         return host.logits(output)[0, -1].float()
 
 
-def _choose(logits: Float[Tensor, " vocabulary"], temperature: float, random: torch.Generator) -> int:
+def choose(logits: Float[Tensor, " vocabulary"], temperature: float, random: torch.Generator) -> int:
+    """Return the likeliest token at temperature 0, else one drawn from softmax(logits / temperature)."""
     if temperature == 0:
         return int(logits.argmax())
     return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=random))
