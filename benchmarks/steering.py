@@ -1,6 +1,7 @@
 """Does setting a feature move the token its atom says? Real dictionaries, held-out text.
 
-    python benchmarks/steering.py RUN [--features 100] [--texts 16] [--context 32] [--seed 0] [--json]
+    python benchmarks/steering.py RUN [--features 100] [--texts 16] [--context 32] [--seed 0]
+        [--parts directions ablation equal_kl] [--randoms 2] [--json]
 
 RUN is a finished run of `pellucid demo`. Of every dictionary `--features` alive latents are sampled (`sample_latents`: all
 frequencies in the numbers in which they exist). Each is set, at every position but the first of `--texts` held-out texts, to
@@ -141,15 +142,16 @@ def equal_kl(setting: Setting, name: str, features: int, randoms: int, seed: int
     latents = sample_latents(setting.firings[name], features, seed)
     top = setting.effects(name, latents).argmax(dim=1).tolist()
     texts, (_, site) = setting.texts, setting.steerable.dictionaries[name]
-    own, random = [], []
+    own, random, start = [], [], 1.0
     for place, latent in enumerate(latents):
         after = setting.set_to_greatest(name, latent)
         target = float(kl_divergence(texts.before, after).mean())
         own.append(float((after - texts.before)[:, top[place]].mean()))
         for i in range(randoms):
             direction = random_direction(texts.steerable.dictionaries[name][0].d_in, seed=seed + place * randoms + i)
-            edit = Edit(site=str(site), direction=direction, value=1.0)
+            edit = Edit(site=str(site), direction=direction, value=start)
             found, _ = match_kl(texts, edit, target, tolerance=0.05)
+            start = found.value or 1.0
             random.append(float((texts.after([found]) - texts.before)[:, top[place]].mean()))
     gain, noise = mean_of(torch.tensor(own)), mean_of(torch.tensor(random))
     interval = lambda e: {"mean": e.value, "low": e.low, "high": e.high, "n": e.n}  # noqa: E731
@@ -163,6 +165,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=16)
     parser.add_argument("--context", type=int, default=32)
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--randoms", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", default=["directions", "ablation", "equal_kl"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -171,11 +175,12 @@ def main() -> None:
         setting = Setting(options.run, options.texts, options.context)
         with setting.steerable.host.held():
             for name in setting.steerable.dictionaries:
-                rows[name] = {
-                    "directions": directions(setting, name, options.features, options.seed),
-                    "ablation": ablations(setting, name, options.group, options.seed),
-                    "equal_kl": equal_kl(setting, name, 8, 2, options.seed),
+                parts = {
+                    "directions": lambda name=name: directions(setting, name, options.features, options.seed),
+                    "ablation": lambda name=name: ablations(setting, name, options.group, options.seed),
+                    "equal_kl": lambda name=name: equal_kl(setting, name, 8, options.randoms, options.seed),
                 }
+                rows[name] = {part: parts[part]() for part in options.parts}
                 print(name, json.dumps(rows[name]), file=sys.stderr, flush=True)
     result = {
         **environment(),
