@@ -56,8 +56,8 @@ def match_kl(texts: EditedPass, edit: Edit, target: float, *, tolerance: float =
     """Return `edit` with the value at which its mean KL is `target` nats within a share `tolerance`, and that KL.
 
     A search between brackets: the next value is value * sqrt(target / KL), as the KL of a small addition grows with its
-    square, or the middle of the brackets where that leaves them or comes round the third time. It starts at the edit's value (1 if
-    that is 0 or missing) and keeps to the sign of `sign`.
+    square, or the middle of the brackets where that leaves them or comes round the third time. It starts at the edit's value
+    (1 if that is 0 or missing) and keeps to the sign of `sign`.
     Baselines are compared at equal KL because equal lengths disturb a host very unequally. Raises ConfigError if the target
     is not above 0 or is out of reach.
     """

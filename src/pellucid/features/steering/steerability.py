@@ -21,6 +21,8 @@ from pellucid.features.steering.steerable import Steerable
 
 REFUSED = 0.5
 """Share of the prompts answered at strength 0 whose refusal counts as a break."""
+BATCH = 16
+"""Prompts run at once."""
 ROUNDING = 1e-6
 """Prompts by which a count may miss the share asked for, so that 0.1 of 30 is 3."""
 Prompts = Sequence[Int[Tensor, "1 n"]]
@@ -89,8 +91,10 @@ def answers(
     problems += [f"side '{side}' has no token" for side, ids in (("toward", toward), ("away", away)) if not ids]
     problems += [f"token {token} is on both sides" for token in sorted(set(toward) & set(away))]
     raise_all(problems, ConfigError)
-    logits = [steered_logits(steerable, tokens, edits, last=1)[0, -1].float().log_softmax(-1) for tokens in prompts]
-    log_p = torch.stack(logits)
+    log_p = (
+        torch.cat([steered_logits(steerable, rows, edits, last=1)[:, -1] for rows in _stacked(prompts)]).float().log_softmax(-1)
+    )
+    log_p = log_p[_places(prompts)]
     stance = log_p[:, list(toward)].logsumexp(-1) - log_p[:, list(away)].logsumexp(-1)
     sides = torch.tensor([*toward, *away], device=log_p.device)
     return Answers(stance, ~torch.isin(log_p.argmax(-1), sides))
@@ -151,11 +155,12 @@ def richness(
     raise_all(problems, ConfigError)
     coder, site = steerable.dictionary(dictionary)
     fired = []
-    for tokens in prompts:
-        value = steerable.host.run({"input_ids": tokens}, capture=[site], stop=True).values[site][0, steerable.exclude_first :]
+    for tokens in _stacked(prompts):
+        value = steerable.host.run({"input_ids": tokens}, capture=[site], stop=True).values[site][:, steerable.exclude_first :]
         with inference([coder]):
-            fired.append((coder.encode(value.float()) > threshold).any(dim=0))
-    active = torch.stack(fired).float().cpu()
+            codes = coder.encode(value.reshape(-1, value.shape[-1]).float())
+        fired.append((codes.reshape(*value.shape[:2], -1) > threshold).any(dim=1))
+    active = torch.cat(fired)[_places(prompts)].float().cpu()
 
     def count(draws: Int[Tensor, "draws n"]) -> Float[Tensor, " draws"]:
         weights = torch.zeros(len(draws), len(active)).scatter_add_(1, draws, torch.ones(draws.shape))
@@ -163,3 +168,22 @@ def richness(
 
     latents = (active.sum(dim=0) >= share * len(active) - ROUNDING).nonzero().squeeze(-1).tolist()
     return Richness(bootstrap(len(prompts), count, seed=seed), latents, threshold, share, len(prompts))
+
+
+def _order(prompts: Prompts) -> list[int]:
+    return sorted(range(len(prompts)), key=lambda i: prompts[i].shape[1])
+
+
+def _stacked(prompts: Prompts) -> list[Int[Tensor, "rows n"]]:
+    """Prompts of one length in one batch, at most BATCH of them, shortest first."""
+    batches: list[list[Tensor]] = []
+    for prompt in (prompts[i] for i in _order(prompts)):
+        if not batches or len(batches[-1]) == BATCH or batches[-1][0].shape != prompt.shape:
+            batches.append([])
+        batches[-1].append(prompt)
+    return [torch.cat(batch) for batch in batches]
+
+
+def _places(prompts: Prompts) -> Int[Tensor, " n"]:
+    """Where each prompt's row is after `_stacked`."""
+    return torch.tensor(_order(prompts)).argsort()
