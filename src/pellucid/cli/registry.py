@@ -6,6 +6,7 @@ from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
 from pellucid.cli.programs import Bench, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
+from pellucid.cli.steer import Steer
 from pellucid.cli.verb import Verb
 
 VERBS: dict[str, type[Verb]] = {
@@ -15,6 +16,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
+    "steer": Steer,
     "distill": Distill,
     "bench": Bench,
 }
