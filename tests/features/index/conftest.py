@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import tiny_llama
+from tests.features.conftest import CONTEXT, ROWS, VOCABULARY, token_data
 
 from pellucid.data import Batch, TokenData
 from pellucid.dictionaries import Dictionary, ReluConfig, TopKConfig, make_dictionary, save_dictionary
 from pellucid.features.index import Index, IndexConfig, ablation, build_index, tables
 from pellucid.hosts import Host, Site
-from tests.conftest import tiny_llama
-from tests.features.conftest import CONTEXT, ROWS, VOCABULARY, token_data
 
 CONFIG = IndexConfig(batch_rows=3, top=4, per_decile=2, before=4, after=2, effect_rows=ROWS, effect_positions=CONTEXT)
 """Ablations are measured on every row and position on which a latent fires."""

@@ -68,6 +68,7 @@ def build_index(
         if _begun(run, manifest):
             shutil.rmtree(folder / WORK, ignore_errors=True)
             return Index.open(run)
+        _sweep(folder)
         memory.announce(host, text, dictionaries, config.batch_rows)
         files.write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
         keep_freed_memory()
@@ -115,6 +116,13 @@ def _make(
         update = {"no_effects": reason, "cofiring_positions": cofiring.positions}
         described[name] = manifest.dictionaries[name].model_copy(update=update)
     return manifest.model_copy(update={"finished": True, "tokens": survey.kept, "dictionaries": described})
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed index left half-written: nobody else holds the run, so nobody is writing these."""
+    for pattern in (f".{MANIFEST}.*", "*/.latents.parquet.*", "*/.examples.parquet.*", f"{WORK}/.shard-*.*"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path)
 
 
 def _readout(host: Host, data: DataSource, site: Site, tokenizer: Any) -> Readout | str:

@@ -64,8 +64,7 @@ class Survey:
         if done:
             log.info("going on at row %d of %d", done, self.text.rows)
         saved = time.monotonic()
-        with Ticker("indexing", self.text.rows, unit="rows") as ticker:
-            ticker.advance(done)
+        with Ticker("indexing", self.text.rows - done, unit="rows") as ticker:
             for start, batch in self.text.batches(size, done):
                 batch = batch.to(self.host.device)
                 n_rows = self._update(start, batch, head, ablate=start in with_ablation)
