@@ -91,7 +91,7 @@ def euclid(generators: Float[np.ndarray, "g s"], noise: float) -> Float[np.ndarr
 
 
 def _refit(basis: list[np.ndarray], vectors: np.ndarray, noise: float) -> None:
-    """Move a basis to the least squares solution of vectors = z basis at its own whole coordinates z, where that explains them."""
+    """Move a basis to the least squares solution of vectors = z basis, z its own whole coordinates, if that explains all."""
     if not basis or len(vectors) <= len(basis):
         return
     z = np.rint(np.linalg.lstsq(np.array(basis).T, vectors.T, rcond=None)[0].T)
