@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from pellucid.programs.options import BenchOptions
 from pellucid.programs.tasks.find import find_task, task_name
 from pellucid.programs.tasks.registry import TASKS
 
+INTERRUPTED = (130, -signal.SIGINT)
+"""How a task's process ends after Ctrl-C."""
 SUMMARY, RESULTS, PAGE = "summary.json", "results.json", "index.html"
 PROGRAMS = "programs"
 """Folder with a folder for each task."""
@@ -91,6 +94,8 @@ def _run(task: str, folder: Path, options: BenchOptions) -> dict[str, Any]:
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=options.limit, env=os.environ | threads, check=False
         )
+        if ended.returncode in INTERRUPTED:  # Ctrl-C reaches this process too; what it cut short is not a result
+            return {"solved": False, "reason": "was interrupted"}
         reason = _complaint(ended)
     except subprocess.TimeoutExpired:
         reason = f"did not end within {options.limit:.0f} seconds and was stopped"

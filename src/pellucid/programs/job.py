@@ -13,7 +13,7 @@ from pellucid.core.logging import log
 from pellucid.programs.distill import distill
 from pellucid.programs.distilled import Distilled, write
 from pellucid.programs.ensembles import train_in
-from pellucid.programs.networks import RecurrentNetwork, StepNetwork, load_network
+from pellucid.programs.networks import RecurrentNetwork, StepNetwork, open_network
 from pellucid.programs.options import DistillOptions
 from pellucid.programs.simplify import simplify
 from pellucid.programs.tasks.base import InputDomain, Task
@@ -43,7 +43,7 @@ def _start(options: DistillOptions, out: Path) -> tuple[Task | Examples | None, 
     elif options.data is not None:
         source = load_examples(options.data)
     if options.network is not None:
-        network, _ = load_network(options.network)
+        network = open_network(options.network)
         if source is not None:
             return source, network, source.domain, None
         assert options.low is not None and options.high is not None

@@ -19,7 +19,8 @@ class DistillOptions(Config):
     data: Path | None = None
     """Sequences in a CSV, JSONL or NPZ file."""
     network: Path | None = None
-    """Folder of a recurrent network; alone, or with --task or --data to hold it against."""
+    """Folder of a recurrent network (save_network, or save_torch_network for nn.RNN, nn.GRU and nn.LSTM); alone, or with
+    --task or --data to hold it against."""
     low: int | None = None
     """Smallest input of a network that is given alone."""
     high: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import replace
 
 from pellucid.programs.language.expression import Call, Expression, Lookup, Variable, parts, substitute, variables
@@ -16,13 +17,13 @@ BY_MEANING = (
     ("the number of steps", "level"),
     ("the rank", "rank"),
 )
-RESERVED = {"xs", "ys", "min", "max", "abs", "int", "program"}
+RESERVED = {"xs", "ys", "min", "max", "abs", "int", "program", "NEXT", "OUTPUT", *keyword.kwlist}
 
 
 def named(machine: Machine) -> Machine:
     """Return the same machine with readable state names and notes."""
     names: dict[str, str] = {}
-    taken = set(machine.inputs) | RESERVED
+    taken = {*machine.inputs, *RESERVED, *(table.name for table in machine.tables)}
     for state in _past_inputs_first(machine):
         wanted, note = _wish(state, machine, names)
         name, number = wanted, 2

@@ -20,7 +20,7 @@ def program_source(machine: Machine, documentation: list[str], constants: dict[i
     lines = ["def program(xs):", *_docstring(machine, documentation)]
     for table in machine.tables:
         lines += _wrapped(f"    {table.name} = {table_source(table)}")
-    lines += [f"    {s.name} = {_start(s)}{f'  # {s.note}' if s.note else ''}" for s in machine.states]
+    lines += [f"    {s.name} = {_start(s)}{_comment(s)}" for s in machine.states]
     lines += ["    ys = []", f"    for {', '.join(machine.inputs)} in xs:"]
     update = _updates(machine)
     output = f"        ys.append({_output(machine)})"
@@ -30,6 +30,10 @@ def program_source(machine: Machine, documentation: list[str], constants: dict[i
 
 def _start(state: State) -> str:
     return str(state.initial) if isinstance(state.initial, int) else f"{state.initial.numerator} / {state.initial.denominator}"
+
+
+def _comment(state: State) -> str:
+    return f"  # {' '.join(state.note.split())}" if state.note else ""
 
 
 def _output(machine: Machine) -> str:
@@ -51,7 +55,8 @@ def _updates(machine: Machine) -> list[str]:
 
 
 def _docstring(machine: Machine, documentation: list[str]) -> list[str]:
-    text = [line for paragraph in documentation for line in [*textwrap.wrap(paragraph, WIDTH - 4), ""]][:-1]
+    escaped = [paragraph.replace("\\", "\\\\").replace('"', '\\"') for paragraph in documentation]
+    text = [line for paragraph in escaped for line in [*textwrap.wrap(paragraph, WIDTH - 7), ""]][:-1]
     first, rest = (text[0], text[1:]) if text else ("Recovered program.", [])
     return [f'    """{first}', *(f"    {line}".rstrip() for line in rest), '    """']
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from pellucid.programs.language.expression import Call, Constant, Expression, Lookup, Variable
-from pellucid.programs.language.operators import ATOM, NOT, OPERATORS, PRODUCT, SIGN
+from pellucid.programs.language.operators import ATOM, OPERATORS, PRODUCT, SIGN, SUM
 
 
 def source(expression: Expression, condition: bool = False) -> str:
@@ -31,7 +31,8 @@ def _text(expression: Expression, condition: bool = False) -> tuple[str, int]:
     text = operator.text.format(*texts)
     if operator.truth and not condition:
         if expression.operator == "not" and not _is_condition(expression.arguments[0]):
-            return f"1 - {texts[0]}", NOT
+            text, binding = _text(expression.arguments[0])
+            return f"1 - {text if binding >= PRODUCT else f'({text})'}", SUM
         return f"int({text})", ATOM
     return text, operator.binding
 
@@ -47,10 +48,11 @@ def _number(value: int | Fraction) -> tuple[str, int]:
 
 
 def _lookup(lookup: Lookup) -> tuple[str, int]:
-    texts = [_text(argument)[0] for argument in lookup.arguments]
+    texts, bindings = zip(*(_text(argument) for argument in lookup.arguments), strict=True)
     if _is_row(lookup):
         start = lookup.entries[0][0][0]
-        place = texts[0] if start == 0 else f"{texts[0]} {'-' if start > 0 else '+'} {abs(start)}"
+        first = texts[0] if start == 0 or bindings[0] >= SUM else f"({texts[0]})"
+        place = first if start == 0 else f"{first} {'-' if start > 0 else '+'} {abs(start)}"
         return f"{lookup.name}[{place}]", ATOM
     return f"{lookup.name}[{', '.join(texts)}]", ATOM
 

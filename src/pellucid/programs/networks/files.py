@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from pellucid.core import files
 from pellucid.core.config import Config
@@ -94,9 +96,6 @@ def load_network(folder: str | Path) -> tuple[RecurrentNetwork, dict[str, Any]]:
         version=1,
         largest=LARGEST_CONFIG,
     )
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise FileFormatError(f"{weights} does not exist")
     try:
         shape = header.shape()
         layers = dict(zip("fg", shape.layers(header.n_in, header.n_out), strict=True))
@@ -106,21 +105,33 @@ def load_network(folder: str | Path) -> tuple[RecurrentNetwork, dict[str, Any]]:
     for part, sizes in layers.items():
         for k, (i, o) in enumerate(sizes):
             shapes[f"{part}.{k}.weight"], shapes[f"{part}.{k}.bias"] = (o, i), (o,)
-    n_parameters = sum(i * o + o for sizes in layers.values() for i, o in sizes)
+    tensors = read_weights(folder, header.weights_sha256, shapes)
+    f, g = (
+        [(tensors[f"{part}.{k}.weight"], tensors[f"{part}.{k}.bias"]) for k in range(len(sizes))]
+        for part, sizes in layers.items()
+    )
+    return RecurrentNetwork(shape, header.n_in, header.n_out, f, g), header.provenance
+
+
+def read_weights(folder: Path, sha256: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Return the tensors of a network's weights file, which must have this hash, these names and shapes, and be finite float64.
+
+    Raises FileFormatError; what would be too many parameters is refused before anything is read.
+    """
+    weights = folder / WEIGHTS_FILE
+    n_parameters = sum(prod(shape) for shape in shapes.values())
     if n_parameters > LARGEST_NETWORK:
         raise FileFormatError(f"{folder / CONFIG_FILE} asks for {n_parameters} parameters, at most {LARGEST_NETWORK} are read")
+    if not weights.is_file():
+        raise FileFormatError(f"{weights} does not exist")
     found = files.sha256_file(weights)
-    if found != header.weights_sha256:
+    if found != sha256:
         raise FileFormatError(
-            f"{weights} has sha256 {found}, but {CONFIG_FILE} says {header.weights_sha256}. "
+            f"{weights} has sha256 {found}, but {CONFIG_FILE} says {sha256}. "
             f"One of them was changed or cut short: write the network again."
         )
     tensors = files.load_tensors(weights, shapes)
     problems = [f"'{name}' is {t.dtype}, wanted float64" for name, t in sorted(tensors.items()) if t.dtype != torch.float64]
     problems += [f"'{name}' holds weights that are not finite" for name, t in sorted(tensors.items()) if not t.isfinite().all()]
     raise_all(problems, FileFormatError, title=f"{weights} does not hold a network")
-    f, g = (
-        [(tensors[f"{part}.{k}.weight"], tensors[f"{part}.{k}.bias"]) for k in range(len(sizes))]
-        for part, sizes in layers.items()
-    )
-    return RecurrentNetwork(shape, header.n_in, header.n_out, f, g), header.provenance
+    return tensors

@@ -12,7 +12,8 @@ from pellucid.programs.language.machine import Machine
 from pellucid.programs.oracle import Oracle, to_integers
 from pellucid.programs.states.automaton import UNKNOWN, Automaton
 
-MOST_PAIRS = 20_000
+MOST_PAIRS, MOST_STEPS = 20_000, 2000
+"""Where a walk through the product ends without a proof: a machine that counts without end has a new pair at every step."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Equivalence:
 
 
 def compare(machine: Machine, automaton: Automaton) -> Equivalence:
-    """Walk through the product of machine and automaton, breadth first, all inputs at each pair."""
+    """Walk through the product of machine and automaton, breadth first, all inputs at each pair.
+
+    At most 20,000 pairs and 2,000 steps are walked; beyond that the result is not closed.
+    """
     names = [state.name for state in machine.states]
     start = (0, *(machine.start(1)[name].item() for name in names))
     seen, level, different, closed = {start}, [start], 0, True
     n_symbols = len(automaton.symbols)
-    while level:
+    for _ in range(MOST_STEPS):
         known = np.repeat(np.array([pair[0] for pair in level]), n_symbols)
         values = {name: np.repeat(np.array([pair[i + 1] for pair in level]), n_symbols) for i, name in enumerate(names)}
         numbers = np.tile(np.arange(n_symbols), len(level))
@@ -55,9 +59,9 @@ def compare(machine: Machine, automaton: Automaton) -> Equivalence:
         rows = zip(next_state[keep].tolist(), *(after[name][keep].tolist() for name in names), strict=True)
         level = [pair for pair in dict.fromkeys(rows) if pair not in seen]
         seen.update(level)
-        if len(seen) > MOST_PAIRS:
-            return Equivalence(len(seen), False, different)
-    return Equivalence(len(seen), closed, different)
+        if not level or len(seen) > MOST_PAIRS:
+            break
+    return Equivalence(len(seen), closed and not level, different)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,13 @@ def refuse(source: str) -> None:
             raise SyntaxError(f"the name {name} is not allowed in a program")
 
 
+def as_list(ys: Any, number: int) -> list[Any]:
+    """Return what the program returned for a sequence; TypeError if it is no list."""
+    if not isinstance(ys, list):
+        raise TypeError(f"it returned {type(ys).__name__} for sequence {number}, wanted a list")
+    return ys
+
+
 def main() -> None:
     """Run the order."""
     order = json.load(sys.stdin)
@@ -42,7 +49,9 @@ def main() -> None:
         refuse(order["source"])
         names: dict[str, Any] = {"__builtins__": {name: getattr(builtins, name) for name in ALLOWED}}
         exec(compile(order["source"], "program.py", "exec"), names)
-        outputs = [names["program"](list(xs)) for xs in sequences]
+        if not callable(names.get("program")):
+            raise NameError("it defines no program(xs)")
+        outputs = [as_list(names["program"](list(xs)), i + 1) for i, xs in enumerate(sequences)]
     except Exception as error:  # noqa: BLE001 - whatever the program raises is the answer
         json.dump({"error": f"{type(error).__name__}: {error}"}, sys.stdout)
         return

@@ -40,14 +40,19 @@ def run_program(source: str, sequences: list[list[Any]], seconds: int = SECONDS,
         raise ProgramError(_reason(done.returncode, done.stderr.decode(errors="replace"), seconds, megabytes))
     answer = json.loads(done.stdout)
     if "error" in answer:
-        raise ProgramError(f"the program raised {answer['error']}")
+        out_of_memory = answer["error"].startswith("MemoryError")
+        raise ProgramError(_too_large(megabytes) if out_of_memory else f"the program raised {answer['error']}")
     return [[tuple(y) if isinstance(y, list) else y for y in ys] for ys in answer["outputs"]]
 
 
 def _reason(status: int, errors: str, seconds: int, megabytes: int) -> str:
     last = errors.strip().splitlines()[-1] if errors.strip() else "no message"
     if "MemoryError" in last:
-        return f"the program needed more than {megabytes} MB"
+        return _too_large(megabytes)
     if status < 0:
         return f"the program was ended by signal {-status}; its limits are {seconds} s of CPU time and {megabytes} MB"
     return f"the program's process ended with status {status}: {last}"
+
+
+def _too_large(megabytes: int) -> str:
+    return f"the program needed more than {megabytes} MB"

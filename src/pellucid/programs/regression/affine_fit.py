@@ -1,25 +1,25 @@
-"""Exact affine targets: over the rationals, and modulo n."""
+"""Exact affine targets: over the integers, and modulo a prime."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 
 from pellucid.programs.language.expression import Expression, call, linear
 from pellucid.programs.regression.table import Table
 
-LARGEST_DENOMINATOR = 20
 LARGEST_MODULUS = 64
 
 
 def affine(table: Table) -> Expression | None:
-    """Return the rational affine function, denominators up to 20, nearest in least squares; None if it is not one."""
+    """Return the affine function with integer coefficients nearest in least squares; None if the target is not one.
+
+    Fractions belong to real-valued systems (`programs.affine`): with whole columns and targets, // says the same without them.
+    """
     ones = np.ones((len(table.target), 1))
     design = np.concatenate([table.columns, ones], 1).astype(float)
     solution = np.linalg.lstsq(design, table.target.astype(float), rcond=None)[0]
-    near = [Fraction(float(value)).limit_denominator(LARGEST_DENOMINATOR) for value in solution]
-    if np.abs(np.array(near, float) - solution).max() > 0.02 or any(value.denominator > 1 for value in near):
+    near = np.rint(solution)
+    if np.abs(near - solution).max() > 0.02:
         return None
     return linear([int(value) for value in near[:-1]], table.variables, int(near[-1]))
 

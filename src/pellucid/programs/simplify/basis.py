@@ -30,8 +30,8 @@ def change_basis(network: RecurrentNetwork, s: Float[np.ndarray, "n n"]) -> Recu
     return replace(network, f=f, g=g)
 
 
-def recurrent_map(network: RecurrentNetwork) -> Float[np.ndarray, "n n+i"]:
-    """Return the product of f's weights, activations ignored: W and V side by side, exact for an affine f."""
+def recurrent_map(network: RecurrentNetwork) -> Float[np.ndarray, "n m"]:
+    """Return the product of f's weights, activations ignored: W and V side by side [n, n + i], exact for an affine f."""
     product = network.f[0][0]
     for weight, _ in network.f[1:]:
         product = weight @ product

@@ -17,7 +17,7 @@ def jordan_basis(w: Float[np.ndarray, "n n"], tolerance: float = TOLERANCE) -> F
     sqrt(2) times real and imaginary part, which gives blocks [[re, im], [-im, re]].
     """
     columns: list[np.ndarray] = []
-    for value, count in _groups(np.linalg.eigvals(w), tolerance):
+    for value, count in _groups(np.linalg.eigvals(w).astype(complex), tolerance):
         if value.imag < -1e-9:
             continue
         for vector in _chains(w, value, count, tolerance).T:

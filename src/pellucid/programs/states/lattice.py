@@ -79,12 +79,25 @@ def euclid(generators: Float[np.ndarray, "g s"], noise: float) -> Float[np.ndarr
     """Return a basis of the lattice that real vectors span, by Euclid's algorithm on vectors.
 
     The longest vector is reduced by the shorter ones until nothing is longer than `noise` but an independent set; a
-    remainder of at most `noise` counts as 0.
+    remainder of at most `noise` counts as 0. After each vector the basis is fitted to all so far, so that their noise
+    averages out instead of adding up.
     """
     basis: list[np.ndarray] = []
-    for vector in sorted(generators, key=np.linalg.norm):
-        _insert(basis, vector.astype(float).copy(), noise, 0)
+    ordered = np.array(sorted(generators.astype(float), key=np.linalg.norm)).reshape(generators.shape)
+    for i, vector in enumerate(ordered):
+        _insert(basis, vector.copy(), noise, 0)
+        _refit(basis, ordered[: i + 1], noise)
     return lll(np.array(basis)) if basis else np.zeros((0, generators.shape[1]))
+
+
+def _refit(basis: list[np.ndarray], vectors: np.ndarray, noise: float) -> None:
+    """Move a basis to the least squares solution of vectors = z basis, z its own whole coordinates, if that explains all."""
+    if not basis or len(vectors) <= len(basis):
+        return
+    z = np.rint(np.linalg.lstsq(np.array(basis).T, vectors.T, rcond=None)[0].T)
+    better, _, rank, _ = np.linalg.lstsq(z, vectors, rcond=None)
+    if rank == len(basis) and np.linalg.norm(vectors - z @ better, axis=1).max() <= noise:
+        basis[:] = list(better)
 
 
 def _insert(basis: list[np.ndarray], vector: np.ndarray, noise: float, depth: int) -> None:
