@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pellucid.cli.explore import Explore
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
 from pellucid.cli.programs import Bench, Distill
@@ -15,6 +16,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
+    "explore": Explore,
     "distill": Distill,
     "bench": Bench,
 }

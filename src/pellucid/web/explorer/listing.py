@@ -108,6 +108,10 @@ class Listing:
         descending = not self.descending if self.sort == column else column != "latent"
         return replace(self, sort=column, descending=descending, page=1)
 
+    def at_page(self, page: int) -> Listing:
+        """Return another page of the list."""
+        return replace(self, page=page)
+
     def without(self, unwanted: Filter) -> Listing:
         """Return the list without one filter."""
         return replace(self, filters=tuple(one for one in self.filters if one != unwanted), page=1)

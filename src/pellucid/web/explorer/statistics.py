@@ -19,8 +19,10 @@ from pellucid.web.explorer.listing import Filter
 class Statistics:
     """Columns by key, float32 with NaN for none; memory: 8 bytes a latent for each column that was sorted by."""
 
-    def __init__(self, columns: dict[str, Float32[np.ndarray, " m"]]) -> None:
+    def __init__(self, columns: dict[str, Float32[np.ndarray, " m"]], base: Statistics | None = None) -> None:
+        """Take columns over all latents; `base` holds some of them too, and the orders of those are shared with it."""
         self.columns = columns
+        self._base = base
         self.n_latents = len(columns["max"])
         self._orders: dict[str, tuple[np.ndarray, int]] = {}
 
@@ -58,6 +60,8 @@ class Statistics:
 
     def order(self, key: str, descending: bool) -> Int32[np.ndarray, " m"]:
         """Return the latents by a column, those without it last; equal ones by number, reversed if descending."""
+        if self._base is not None and key in self._base.columns:
+            return self._base.order(key, descending)
         if key not in self.columns:
             return np.arange(self.n_latents, dtype=np.int32)
         if key not in self._orders:
