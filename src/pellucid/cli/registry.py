@@ -5,6 +5,7 @@ from __future__ import annotations
 from pellucid.cli.explore import Explore
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
+from pellucid.cli.index import Index
 from pellucid.cli.programs import Bench, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
 from pellucid.cli.verb import Verb
@@ -16,6 +17,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
+    "index": Index,
     "explore": Explore,
     "distill": Distill,
     "bench": Bench,

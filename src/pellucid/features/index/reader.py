@@ -143,7 +143,7 @@ class _Table:
         problems += [
             f"column '{field.name}' holds {found.field(field.name).type}, wanted {field.type}"
             for field in schema
-            if field.name in found.names and found.field(field.name).type != field.type
+            if field.name in found.names and not _alike(found.field(field.name).type, field.type)
         ]
         if n_rows is not None and self.metadata.num_rows != n_rows:
             problems.append(f"it has {self.metadata.num_rows} rows, wanted one for each of {n_rows} latents")
@@ -182,6 +182,13 @@ class _Table:
         return FileFormatError(
             f"{self.path} is not a readable Parquet file: {error}. Make the index again with 'pellucid index RUN --replace'."
         )
+
+
+def _alike(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether two types hold the same values; lists may name theirs differently."""
+    if pa.types.is_list(found) and pa.types.is_list(wanted):
+        return found.value_type == wanted.value_type
+    return found == wanted
 
 
 def _refuse_stale(run: Path, manifest: Manifest) -> None:

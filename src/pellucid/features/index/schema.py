@@ -32,10 +32,6 @@ TOKENS = 10
 """Tokens raised, and lowered, that are listed."""
 
 
-def _list(kind: pa.DataType) -> pa.DataType:
-    return pa.list_(pa.field("element", kind, nullable=False))
-
-
 def _table(columns: list[tuple[str, pa.DataType, str]]) -> pa.Schema:
     return pa.schema([pa.field(name, kind, metadata={"meaning": meaning}) for name, kind, meaning in columns])
 
@@ -47,16 +43,20 @@ LATENTS = _table(
         ("firing_rate", pa.float32(), "firings / all kept positions"),
         ("mean", pa.float32(), "mean code over the positions on which it fires; 0 if there is none"),
         ("max", pa.float32(), "greatest code; 0 if it never fires"),
-        ("quantiles", _list(pa.float32()), "0, 10, .. 100 % of its positive codes, exact, linear between neighbours; or empty"),
-        ("histogram", _list(pa.int32()), "positive codes in each of 20 equal bins of (0, max]; empty if it never fires"),
-        ("raises", _list(pa.string()), "tokens whose logits the atom raises most on the direct path, strongest first"),
-        ("raises_effect", _list(pa.float32()), "their effects, as in features.logit_effects"),
-        ("lowers", _list(pa.string()), "tokens whose logits it lowers most, strongest first"),
-        ("lowers_effect", _list(pa.float32()), "their effects, below 0"),
-        ("cofiring", _list(pa.int32()), "latents that fire with it most, best first"),
-        ("cofiring_score", _list(pa.float32()), "positions on which both fire / positions on which either does"),
-        ("nearest", _list(pa.int32()), "latents whose atoms have the greatest cosine with its own, best first"),
-        ("nearest_cosine", _list(pa.float32()), "their cosines"),
+        (
+            "quantiles",
+            pa.list_(pa.float32()),
+            "0, 10, .. 100 % of its positive codes, exact, linear between neighbours; or empty",
+        ),
+        ("histogram", pa.list_(pa.int32()), "positive codes in each of 20 equal bins of (0, max]; empty if it never fires"),
+        ("raises", pa.list_(pa.string()), "tokens whose logits the atom raises most on the direct path, strongest first"),
+        ("raises_effect", pa.list_(pa.float32()), "their effects, as in features.logit_effects"),
+        ("lowers", pa.list_(pa.string()), "tokens whose logits it lowers most, strongest first"),
+        ("lowers_effect", pa.list_(pa.float32()), "their effects, below 0"),
+        ("cofiring", pa.list_(pa.int32()), "latents that fire with it most, best first"),
+        ("cofiring_score", pa.list_(pa.float32()), "positions on which both fire / positions on which either does"),
+        ("nearest", pa.list_(pa.int32()), "latents whose atoms have the greatest cosine with its own, best first"),
+        ("nearest_cosine", pa.list_(pa.float32()), "their cosines"),
         ("effect_kl", pa.float32(), "mean KL(original || ablated) on positions on which it fires, nats; null if not sampled"),
         ("effect_ce", pa.float32(), "mean rise of the cross-entropy there, nats; null if not sampled"),
         ("effect_positions", pa.int32(), "positions these are means over"),
@@ -73,9 +73,9 @@ EXAMPLES = _table(
         ("peak_position", pa.int32(), "position in its row of the code that the example is shown for"),
         ("peak", pa.float32(), "that code"),
         ("start", pa.int32(), "position in its row of the window's first token"),
-        ("tokens", _list(pa.int32()), "token ids of the window"),
-        ("texts", _list(pa.string()), "their texts"),
-        ("codes", _list(pa.float32()), "the latent's code at each of them, 0 where it is silent"),
+        ("tokens", pa.list_(pa.int32()), "token ids of the window"),
+        ("texts", pa.list_(pa.string()), "their texts"),
+        ("codes", pa.list_(pa.float32()), "the latent's code at each of them, 0 where it is silent"),
     ]
 )
 """RUN/index/<dictionary>/examples.parquet."""
