@@ -8,6 +8,7 @@ from pellucid.cli.hosts import Demo, Get
 from pellucid.cli.index import Index
 from pellucid.cli.programs import Bench, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
+from pellucid.cli.steer import Steer
 from pellucid.cli.verb import Verb
 
 VERBS: dict[str, type[Verb]] = {
@@ -19,6 +20,7 @@ VERBS: dict[str, type[Verb]] = {
     "report": Report,
     "index": Index,
     "explore": Explore,
+    "steer": Steer,
     "distill": Distill,
     "bench": Bench,
 }

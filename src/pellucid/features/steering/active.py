@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.dictionaries import inference
 from pellucid.features.steering.prompt import texts
 from pellucid.features.steering.steerable import Steerable
@@ -31,11 +30,7 @@ def active_features(steerable: Steerable, tokens: Int[Tensor, "1 n"], dictionary
 
     The first `exclude_first` positions are shown without latents. Raises ConfigError if there is no such dictionary.
     """
-    if dictionary not in steerable.dictionaries:
-        there = sorted(steerable.dictionaries)
-        hint = did_you_mean(dictionary, there)
-        raise ConfigError(f"unknown dictionary '{dictionary}'; there are {there}.{hint}")
-    coder, site = steerable.dictionaries[dictionary]
+    coder, site = steerable.dictionary(dictionary)
     values = steerable.host.run({"input_ids": tokens}, capture=[site], stop=True).values[site]
     with inference([coder]):
         codes = coder.encode(values[0].float())

@@ -24,6 +24,11 @@ def completed(edit: Edit, dictionaries: Dictionaries) -> Edit:
     return edit
 
 
+def unknown_dictionary(name: str, dictionaries: Dictionaries) -> str:
+    """Return what to say about a name that no dictionary has."""
+    return f"unknown dictionary '{name}'; there are {sorted(dictionaries)}.{did_you_mean(name, dictionaries)}"
+
+
 def problems_of(
     edits: Sequence[Edit], host: Host, dictionaries: Dictionaries, prompt: int, total: int, exclude_first: int
 ) -> list[str]:
@@ -42,8 +47,7 @@ def _latent_problem(edit: Edit, dictionaries: Dictionaries) -> str:
     if edit.dictionary not in dictionaries:
         if not edit.dictionary and dictionaries:
             return f"which dictionary is meant? There are {sorted(dictionaries)}"
-        hint = did_you_mean(edit.dictionary, dictionaries)
-        return f"unknown dictionary '{edit.dictionary}'; there are {sorted(dictionaries)}.{hint}"
+        return unknown_dictionary(edit.dictionary, dictionaries)
     n = dictionaries[edit.dictionary][0].n_latents
     assert edit.latent is not None
     return "" if 0 <= edit.latent < n else f"dictionary '{edit.dictionary}' has latents 0 to {n - 1}, got {edit.latent}"

@@ -17,7 +17,7 @@ from pellucid.core.errors import ConfigError, RunError, SiteError, raise_all
 from pellucid.dictionaries import Dictionary
 from pellucid.evaluation import load_run
 from pellucid.features.steering.components import Component, changed, codes_of, projected, sorted_edits
-from pellucid.features.steering.conflicts import completed, problems_of
+from pellucid.features.steering.conflicts import completed, problems_of, unknown_dictionary
 from pellucid.features.steering.edit import Edit
 from pellucid.features.steering.positions import Span
 from pellucid.hosts import Edit as Replace
@@ -47,7 +47,7 @@ class Steerable:
         """
         run = Path(run)
         if host is None:
-            config = _fit_config(run)
+            config = run_config(run)
             host = Host.load(config.host, device=config.device, dtype=config.dtype)
         return cls(host, load_run(run, host)[0])
 
@@ -56,6 +56,12 @@ class Steerable:
         if self._head is False:
             self._head = self.host.find_head({"input_ids": tokens[:1, :2]})
         return self._head
+
+    def dictionary(self, name: str) -> tuple[Dictionary, Site]:
+        """Return a dictionary and its site; ConfigError with the nearest names if there is none of that name."""
+        if name not in self.dictionaries:
+            raise ConfigError(unknown_dictionary(name, self.dictionaries))
+        return self.dictionaries[name]
 
     def bind(self, edits: Sequence[Edit], prompt: int, total: int) -> Bound:
         """Check edits against the dictionaries and a text of `total` positions, its first `prompt` given.
@@ -128,7 +134,7 @@ class Bound:
         return replace
 
 
-def _fit_config(run: Path) -> FitConfig:
+def run_config(run: Path) -> FitConfig:
     path = run / "config.yaml"
     if not path.is_file():
         raise RunError(f"{run} is not a run folder: it has no config.yaml. Make one with 'pellucid fit --out {run}'.")

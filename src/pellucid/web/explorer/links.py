@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 
 from pellucid.web.explorer.listing import Listing
 
 
+@runtime_checkable
 class Links(Protocol):
     """Where each page is; an empty address means that there is no such page."""
 
