@@ -209,7 +209,7 @@ def test_an_export_opens_from_disk(made, watched, tmp_path):
     page = watched.page
     page.goto(first.as_uri())
     assert page.locator(".dictionaries .name").first.text_content() == NAMES[0]
-    assert page.evaluate("getComputedStyle(document.querySelector('.bar')).position") == "sticky", "the style was loaded"
+    assert page.evaluate("getComputedStyle(document.querySelector('.menubar')).position") == "sticky", "the style was loaded"
     page.keyboard.press("f")
     page.wait_for_url("**/features-0.html")
     assert page.locator("[data-row]").count() == 12

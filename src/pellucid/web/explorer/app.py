@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 
 from pellucid.core.errors import ConfigError, DataError, PellucidError
 from pellucid.hosts import Host
@@ -22,16 +26,11 @@ STATUS: dict[type[PellucidError], int] = {UnknownPage: 404, ConfigError: 400, Da
 """What an error is to the browser; others are 500."""
 
 
-def make_app(run: ExploredRun, host: Host | None = None, hosts: tuple[str, ...] = ()) -> Any:
+def make_app(run: ExploredRun, host: Host | None = None, hosts: tuple[str, ...] = ()) -> Guard:
     """Return the ASGI application over a run.
 
     `host` is used instead of the one the run names; `hosts` are names answered to beside those of the loopback.
-    PellucidError if fastapi is not installed.
     """
-    try:
-        from fastapi import FastAPI
-    except ImportError:
-        raise PellucidError("the explorer needs fastapi, which is not installed: pip install 'pellucid[web]'") from None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.state.trial = Trial(run.run, host)
     pages = Pages(run, LiveLinks())
@@ -42,10 +41,7 @@ def make_app(run: ExploredRun, host: Host | None = None, hosts: tuple[str, ...] 
     return Guard(app, hosts)
 
 
-def _add_pages(app: Any, run: ExploredRun, pages: Pages) -> None:
-    from fastapi import Request
-    from fastapi.responses import HTMLResponse
-
+def _add_pages(app: FastAPI, run: ExploredRun, pages: Pages) -> None:
     def overview() -> HTMLResponse:
         return HTMLResponse(pages.render("overview.html", "overview", run.title, overview_page.values(run)))
 
@@ -73,28 +69,19 @@ def _add_pages(app: Any, run: ExploredRun, pages: Pages) -> None:
 
     made = {"/": overview, "/features/{name}": features, "/feature/{name}/{latent}": feature}
     for path, page in (made | {"/compare": compare, "/try": try_it}).items():
-        # The annotations are names of imports made here, which FastAPI could not look up.
-        page.__annotations__ = {key: {"Request": Request, "str": str}[kind] for key, kind in _plain(page)}
         app.add_api_route(path, page, response_class=HTMLResponse, response_model=None)
 
 
-def _plain(page: Any) -> list[tuple[str, str]]:
-    return [(key, kind) for key, kind in page.__annotations__.items() if key != "return"]
-
-
-def _add_assets(app: Any) -> None:
-    from fastapi.responses import Response
-
+def _add_assets(app: FastAPI) -> None:
     def asset(file: str) -> Response:
         if file not in ASSETS:
             raise UnknownPage(f"there is no file '{file[:80]}'")
         return Response(ASSETS[file].read_bytes(), media_type=TYPES[file.rpartition(".")[2]])
 
-    asset.__annotations__ = {"file": str}
     app.add_api_route("/static/{file}", asset, response_model=None)
 
 
-def _add_answers(app: Any, run: ExploredRun, trial: Trial) -> None:
+def _add_answers(app: FastAPI, run: ExploredRun, trial: Trial) -> None:
     """JSON for the page with the host; synchronous, so that each runs in a thread and pages go on being answered."""
 
     def active(body: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +98,6 @@ def _add_answers(app: Any, run: ExploredRun, trial: Trial) -> None:
         found = run.matchings.get(run.of(a).name, run.of(b).name)
         return {"done": found if isinstance(found, float) else 1.0}
 
-    for answer, kinds in ((active, {"body": dict[str, Any]}), (steer, {"body": dict[str, Any]}), (matching, {"a": str, "b": str})):
-        answer.__annotations__ = kinds
     app.add_api_route("/api/active", active, methods=["POST"], response_model=None)
     app.add_api_route("/api/steer", steer, methods=["POST"], response_model=None)
     app.add_api_route("/api/matching", matching, response_model=None)
@@ -125,27 +110,22 @@ def _ask(body: dict[str, Any]) -> Ask:
         raise ConfigError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
 
 
-def _add_errors(app: Any, pages: Pages) -> None:
-    from fastapi import Request
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, JSONResponse
-    from starlette.exceptions import HTTPException
-
+def _add_errors(app: FastAPI, pages: Pages) -> None:
     titles = {404: "Not here", 400: "That does not fit", 503: "Busy"}
 
-    def answer(request: Request, status: int, text: str) -> Any:
+    def answer(request: Request, status: int, text: str) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": visible(text)}, status)
         return HTMLResponse(pages.message(titles.get(status, "This cannot be shown"), text), status)
 
-    async def ours(request: Request, error: Exception) -> Any:
+    async def ours(request: Request, error: Exception) -> Response:
         return answer(request, next((s for kind, s in STATUS.items() if isinstance(error, kind)), 500), str(error))
 
-    async def unknown(request: Request, error: Exception) -> Any:
+    async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return answer(request, error.status_code, f"{error.detail}: {request.url.path[:200]}")
 
-    async def malformed(request: Request, error: Exception) -> Any:
+    async def malformed(request: Request, error: Exception) -> Response:
         return answer(request, 400, "the request has another form than the page sends")
 
     app.add_exception_handler(PellucidError, ours)

@@ -128,5 +128,5 @@ def _by_cosine(nearest: Nearest) -> np.ndarray:
 
 
 def _histogram(nearest: Nearest, alive: np.ndarray) -> str:
-    counts = np.histogram(nearest.cosines[alive].clip(EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+    counts = np.histogram(nearest.cosines[alive].clip(EDGES[0], EDGES[-1]), EDGES)[0].astype(float).tolist()
     return charts.histogram(EDGES, counts, "cosine with the nearest atom", 2)

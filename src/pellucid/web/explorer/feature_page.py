@@ -83,7 +83,7 @@ def _explanations(features: Features, latent: int) -> list[dict[str, Any]]:
 
 
 def _histogram(row: dict[str, Any], top: float) -> str:
-    counts = row["histogram"] or []
+    counts = [float(count) for count in row["histogram"] or ()]
     if not counts or not top > 0 or not math.isfinite(top):
         return ""
     edges = [top * i / len(counts) for i in range(len(counts) + 1)]

@@ -67,7 +67,7 @@ def density(features: Features, colour: int) -> dict[str, Any]:
     """Return the histogram of a dictionary's firing rates."""
     rate = features.statistics().columns["firing_rate"]
     fired = np.log10(rate[rate > 0]).clip(EDGES[0], EDGES[-1])
-    counts = np.histogram(fired, EDGES)[0].tolist()
+    counts = np.histogram(fired, EDGES)[0].astype(float).tolist()
     return {
         "name": features.name,
         "svg": charts.histogram(EDGES, counts, "log10 firing rate", colour),

@@ -9,7 +9,6 @@ from pathlib import Path
 from pellucid.core.errors import ConfigError, PellucidError
 from pellucid.core.logging import log
 from pellucid.hosts import Host
-from pellucid.web.explorer.app import make_app
 from pellucid.web.explorer.explored import ExploredRun
 from pellucid.web.explorer.security import is_loopback
 
@@ -25,8 +24,10 @@ def explore(
     """
     try:
         import uvicorn
-    except ImportError:
-        raise PellucidError("the explorer needs uvicorn, which is not installed: pip install 'pellucid[web]'") from None
+
+        from pellucid.web.explorer.app import make_app
+    except ImportError as error:
+        raise PellucidError(f"the explorer needs {error.name}, which is not installed: pip install 'pellucid[web]'") from None
     check_address(host, elsewhere)
     opened = ExploredRun(run)
     listening = bind(host, port)

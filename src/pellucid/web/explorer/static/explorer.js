@@ -106,7 +106,7 @@
       if (search) { search.focus(); search.select(); } else go("nav [data-key=f]");
     },
   };
-  for (const letter of "ofct") keys[letter] = () => go(`main [data-key=${letter}], .bar [data-key=${letter}]`);
+  for (const letter of "ofct") keys[letter] = () => go(`main [data-key=${letter}], .menubar [data-key=${letter}]`);
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (event.target.closest("input, textarea, select")) { if (event.key === "Escape") event.target.blur(); return; }
