@@ -105,11 +105,11 @@ def test_overview_search_and_a_feature(made, watched):
     page.wait_for_url("**/features/local")
     assert page.locator("[data-row]").count() == 25
     page.keyboard.press("/")
-    page.keyboard.type("rule 12")
-    page.wait_for_url("**q=rule+12**")
+    page.keyboard.type("in rule 1")
+    page.wait_for_url("**q=in+rule+1**")
     page.wait_for_function("document.querySelectorAll('[data-row]').length < 25")
     texts = page.locator("[data-row] .explanation").all_text_contents()
-    assert texts and all("rule 12" in text for text in texts)
+    assert texts and all("in rule 1" in text for text in texts)
     page.reload()
     assert page.locator("[data-row] .explanation").all_text_contents() == texts, "the address holds the search"
 

@@ -102,6 +102,7 @@ def _lists(run: ExploredRun, asked: Comparison, links: Links, nearest: Nearest, 
         "sortable": ["cosine", *(key for key in COLUMNS if statistics.known(key))],
         "counts": {"only": int((alive & ~same).sum()), "matched": int((alive & same).sum()), "silent": int((~alive).sum())},
         "histogram": _histogram(nearest, alive),
+        **_stricter(asked, links, nearest.cosines[alive]),
         "page": page,
         "pages": pages,
         "turn": {
@@ -111,6 +112,14 @@ def _lists(run: ExploredRun, asked: Comparison, links: Links, nearest: Nearest, 
         "total": len(found),
         "titles": {key: COLUMNS[key].title for key in COLUMNS},
     }
+
+
+def _stricter(asked: Comparison, links: Links, cosines: np.ndarray) -> dict[str, Any]:
+    """A cosine that leaves the least alike tenth of the features, for when none falls below the one asked for."""
+    if len(cosines) == 0:
+        return {"lowest": None, "strict": "", "stricter": ""}
+    tenth = f"{min(1.0, float(np.quantile(cosines, 0.1)) + 0.005):.2f}"
+    return {"lowest": float(cosines.min()), "strict": asked.link(links, least=tenth, page=1), "stricter": tenth}
 
 
 def _pairs(one: Features, other: Features, nearest: Nearest, shown: list[int], links: Links) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def values(run: ExploredRun, name: str, latent: int, listing: Listing, at: int |
             "top": f"{top:.3g}",
             "back": links.features(name, _page_of(listing, at)),
             "try_it": links.try_it(name, f"{latent}:add:{max(1.0, float(f'{top:.2g}')):g}"),
-            "context": run.manifest["context"],
+            "reading": links.live and features.reading,
             "held_out": run.manifest["held_out_rows"],
             **_turns(features, latent, listing, at, links),
         }

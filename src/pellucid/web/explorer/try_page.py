@@ -49,12 +49,12 @@ def explained(run: ExploredRun, name: str, found: dict[str, Any]) -> dict[str, A
     """Add to the active features of a text what is known of each: explanation, best example, greatest code, link."""
     features = run.of(name)
     explanations, statistics = features.explanations(), features.statistics()
-    about = {}
+    about: dict[str, dict[str, Any]] = {}
     for latent in {latent for token in found["tokens"] for latent, _ in token["latents"]}:
         text = explanations.text(latent) if explanations else None
         about[str(latent)] = {
             "text": text,
-            "example": [[piece.text, piece.peak] for piece in line(features.best(latent, 0.0))],
+            "example": [[piece.text, piece.peak] for piece in line(features.best(latent, 0.0 if about else 2.0))],
             "max": statistics.value("max", latent),
         }
     return found | {"features": about}

@@ -20,8 +20,12 @@
     const found = page.querySelector("#found");
     if (!found) { location.href = address; return; }
     $("#found").replaceWith(document.adoptNode(found));
+    await_examples();
     if (push) history.pushState(null, "", address); else history.replaceState(null, "", address);
   };
+  // Right after a start the examples are still being read: what waits for them is fetched again.
+  const await_examples = () => { if ($("#found[data-reading]")) setTimeout(() => show(location.href, false), 600); };
+  await_examples();
   const address = () => {
     const pairs = [...new FormData(form)].filter(([key, value]) =>
       value !== "" && !(key === "in" && value === "all") && key !== "column" && key !== "from" && key !== "to");

@@ -43,7 +43,7 @@
       nodes[i].className = "";
       const found = token.latents.find(([latent]) => latent === marked);
       if (found) nodes[i].classList.add(shade(found[1], top));
-      if (i === chosen) nodes[i].classList.add("chosen");
+      if (i === chosen) nodes[i].classList.add("picked");
       nodes[i].setAttribute("aria-pressed", i === chosen);
     });
   };
