@@ -29,6 +29,7 @@ class Database:
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
         self._local = threading.local()
+        self._cursors: list[Any] = []
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows; FileFormatError if a file cannot be read."""
@@ -44,10 +45,18 @@ class Database:
         except self._error as error:
             raise _unreadable(error) from None
 
+    def close(self) -> None:
+        """Close every thread's cursor and the connection."""
+        for opened in (*self._cursors, self._connection):
+            opened.close()
+        self._cursors.clear()
+        self._local = threading.local()
+
     def _cursor(self) -> Any:
         """A cursor of this thread's own: one cursor is not for two threads."""
         if not hasattr(self._local, "cursor"):
             self._local.cursor = self._connection.cursor()
+            self._cursors.append(self._local.cursor)
         return self._local.cursor
 
 

@@ -58,5 +58,6 @@ class ExploredRun:
             self._pool.submit(lambda features=features: features.reading)
 
     def close(self) -> None:
-        """Stop the background work."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Stop the background work, once the piece at hand is done, and close the database."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.database.close()

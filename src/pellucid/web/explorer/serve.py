@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import webbrowser
 from pathlib import Path
@@ -64,9 +65,11 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a socket bound to an address; ConfigError if that cannot be."""
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(place)
+        with contextlib.ExitStack() as stack:
+            made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(place)
+            stack.pop_all()
     except (OSError, OverflowError) as error:
         raise ConfigError(f"port {port} of {host} cannot be used: {error}. Choose another --port; 0 takes a free one.") from None
     return made
