@@ -12,7 +12,8 @@ import pytest
 
 from pellucid.core.errors import RunError
 from pellucid.evaluation.compare import compare
-from pellucid.web.report import flat, write_comparison, write_report
+from pellucid.web.rendering import flat
+from pellucid.web.report import write_comparison, write_report
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 

@@ -70,18 +70,18 @@ def lines(series: Sequence[Series], x_label: str, y_label: str, x_names: Sequenc
     return _text(svg)
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float], x_label: str, colour: int) -> str:
-    """Return bars: counts[i] between edges[i] and edges[i + 1]."""
+def histogram(edges: Sequence[float], counts: Sequence[float], x_label: str, colour: int, counted: str = "latents") -> str:
+    """Return bars: counts[i] of what is `counted` between edges[i] and edges[i + 1]."""
     height = 190.0
     x = Scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT)
     y = fit([*counts, 1.0], height - BOTTOM, TOP, zero=True)
-    svg = _frame(x, y, x_label, "latents", height=height)
+    svg = _frame(x, y, x_label, counted, height=height)
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         if count:
             width = max(x(high) - x(low) - 1, 0.5)
             place = {"x": f"{x(low):g}", "y": f"{y(count):g}", "width": f"{width:.1f}", "height": f"{y(0.0) - y(count):.1f}"}
             bar = SubElement(svg, "rect", {"class": f"bar c{colour % COLOURS}", **place})
-            SubElement(bar, "title").text = f"{count:,.0f} latents, {low:.2f} to {high:.2f}"
+            SubElement(bar, "title").text = f"{count:,.0f} {counted}, {low:.2f} to {high:.2f}"
     return _text(svg)
 
 

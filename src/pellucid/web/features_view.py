@@ -89,8 +89,8 @@ def _card(feature: dict[str, Any]) -> FeatureCard:
     )
 
 
-def pieces(tokens: list[str], activations: list[float], peak: int, top: float) -> list[Piece]:
-    """Cut an example to a window round its peak; neighbouring inactive tokens become one piece.
+def pieces(tokens: list[str], activations: list[float], peak: int, top: float, *, whole: bool = False) -> list[Piece]:
+    """Cut an example to a window round its peak (or keep it `whole`); neighbouring inactive tokens become one piece.
 
     Raises ValueError if lengths differ, the peak is outside, or an activation is not finite.
     """
@@ -98,7 +98,7 @@ def pieces(tokens: list[str], activations: list[float], peak: int, top: float) -
         raise ValueError(f"{len(tokens)} tokens, {len(activations)} activations, peak {peak}")
     if not all(math.isfinite(a) for a in activations):
         raise ValueError("an activation is not a finite number")
-    start, stop = max(0, peak - BEFORE), min(len(tokens), peak + AFTER + 1)
+    start, stop = (0, len(tokens)) if whole else (max(0, peak - BEFORE), min(len(tokens), peak + AFTER + 1))
     out = [Piece("\u2026 ")] if start else []
     for index in range(start, stop):
         text, value = in_line(str(tokens[index])), float(activations[index])

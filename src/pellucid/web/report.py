@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pellucid.core.errors import PellucidError
 from pellucid.core.files import read_json, write_text
 from pellucid.evaluation.compare import Comparison, compare
 from pellucid.evaluation.run_rows import read_scores, read_summary, run_names
 from pellucid.web import view
 from pellucid.web.features_view import FEATURES, read_features
+from pellucid.web.rendering import TEMPLATES, environment
 from pellucid.web.run_files import read_metrics
-from pellucid.web.text import visible
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(run: Path, others: Sequence[Path] = (), reference: str = "local") -> Path:
@@ -93,37 +90,8 @@ def _optional(run: Path, file: str, part: str, notes: dict[str, str], read: Any)
 
 
 def _write(path: Path, template: str, values: dict[str, Any]) -> None:
-    try:
-        import jinja2
-        import markupsafe
-    except ImportError:
-        raise PellucidError("reports need jinja2, which is not installed: pip install 'pellucid[web]'") from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"visible": visible, "flat": flat, "sentence": sentence}
-    # Our own style and script, and SVG whose texts are escaped when it is built, are the only unescaped parts.
-    environment.filters["svg"] = markupsafe.Markup
-    assets = {name: markupsafe.Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js")}
-    html = environment.get_template(template).render(values, style=assets["style.css"], script=assets["script.js"])
+    pages = environment(TEMPLATES)
+    assets = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
+    html = pages.get_template(template).render(values, style=assets["style.css"], script=assets["script.js"])
     # A lone surrogate in a name cannot be written as UTF-8.
     write_text(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
-
-
-def sentence(text: str) -> str:
-    """Return text with a capital at its start and a full stop at its end."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested JSON as (dotted key, text) pairs; a list of plain values becomes one text."""
-    if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
-    if isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
-        return [pair for index, inner in enumerate(value) for pair in flat(inner, f"{prefix}.{index}")]
-    text = " ".join(map(str, value)) if isinstance(value, list) else "not stated" if value is None else str(value)
-    return [(prefix, visible(text))]

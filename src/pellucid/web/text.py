@@ -12,7 +12,7 @@ HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def visible(text: object) -> str:
     """Return text with every character that could hide, reorder or break a page shown as <U+XXXX>.
 
-    Ordinary spaces stay. Newlines and tabs become their signs.
+    Ordinary spaces stay, others (no-break, thin, ...) are shown so too. Newlines and tabs become their signs.
     """
     return "".join(_visible(character) for character in str(text))
 
@@ -36,6 +36,7 @@ def _visible(character: str) -> str:
         return NEWLINE
     if character == "\t":
         return TAB
-    if unicodedata.category(character) in HIDDEN:
+    category = unicodedata.category(character)
+    if category in HIDDEN or (category == "Zs" and character != " "):
         return f"<U+{ord(character):04X}>"
     return character
