@@ -18,15 +18,15 @@ Key = tuple[tuple[str, int], ...]
 class SearchConfig(Config):
     """What the words of a rule cost."""
 
-    clause_cost: float = 0.006
+    clause_cost: float = 0.002
     """Balanced accuracy that a clause must add to be worth its words."""
-    condition_cost: float = 0.004
+    condition_cost: float = 0.002
     """The same for its second condition."""
     max_clauses: int = 32
     """Clauses of a rule at most, before those of one form are written as one."""
     pairs: int = 40
     """Conditions, the best alone, of which pairs are tried."""
-    min_firing: int = 2
+    min_firing: int = 3
     """Firing contexts that a clause must newly cover."""
     localised: float = 0.5
     """Weight of being right on the very token; the rest is for the context as a whole."""
