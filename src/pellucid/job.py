@@ -11,6 +11,7 @@ from pellucid.core.logging import log
 from pellucid.data import DataSource, load_text
 from pellucid.evaluation.run import evaluate_run
 from pellucid.features import write_features
+from pellucid.features.index import Index, IndexConfig, build_index
 from pellucid.hosts import Host
 from pellucid.training import FitConfig
 from pellucid.training import fit as train
@@ -44,6 +45,24 @@ def evaluate(
     if data is None:
         data = load_text(config.data, host.tokenizer)
     return score_and_report(run, config, host, data, rows)
+
+
+def index(
+    run: str | Path,
+    config: IndexConfig | None = None,
+    *,
+    replace: bool = False,
+    host: Host | None = None,
+    data: DataSource | None = None,
+) -> Index:
+    """Index the features of a finished run into RUN/index; `replace` makes one anew. Raises what `build_index` raises."""
+    run = Path(run)
+    trained = run_config(run)
+    if host is None:
+        host = Host.load(trained.host, device=trained.device, dtype=trained.dtype)
+    if data is None:
+        data = load_text(trained.data, host.tokenizer)
+    return build_index(run, host, data, config, replace=replace)
 
 
 def run_config(run: Path) -> FitConfig:

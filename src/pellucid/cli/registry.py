@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
+from pellucid.cli.index import Index
 from pellucid.cli.programs import Bench, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
+from pellucid.cli.steer import Steer
 from pellucid.cli.verb import Verb
 
 VERBS: dict[str, type[Verb]] = {
@@ -15,6 +17,8 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
+    "index": Index,
+    "steer": Steer,
     "distill": Distill,
     "bench": Bench,
 }

@@ -173,6 +173,10 @@ class Dictionary(nn.Module):
         """Return the decoder directions as unit rows; gradients flow through the normalisation."""
         return nn.functional.normalize(self.decoder, dim=-1)
 
+    def contributions(self) -> Float[Tensor, "m d"]:
+        """Return what one unit of each code adds to the reconstruction, so that decode(c) - decode(0) = c @ contributions."""
+        return self.decoder
+
     def accept(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return x in the parameters' dtype.
 

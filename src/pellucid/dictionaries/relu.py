@@ -62,7 +62,7 @@ class ReluDictionary(Dictionary):
 
     def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
         """Return codes @ atoms + decoder_bias, the atoms of unit length or free as the config says."""
-        return codes @ self._rows() + self.decoder_bias
+        return codes @ self.contributions() + self.decoder_bias
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
@@ -80,8 +80,8 @@ class ReluDictionary(Dictionary):
             codes = codes * (lengths if forward.entries is None else lengths[forward.entries.latents])
         return {"sparsity": self.config.l1 / self.d_in * codes.sum() / len(forward.reconstruction)}
 
-    def _rows(self) -> Float[Tensor, "m d"]:
-        """Return what codes are multiplied with."""
+    def contributions(self) -> Float[Tensor, "m d"]:
+        """Return the atoms, of unit length or free as the config says."""
         return self.atoms() if self.config.atom_norm == "unit" else self.decoder
 
     def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
@@ -91,7 +91,7 @@ class ReluDictionary(Dictionary):
         if found is None:
             return None
         entries, values = found[0], encoded(form, *found, x, self.encoder, self.encoder_bias)
-        reconstruction = decoded(form, entries, values, self._rows()) + self.decoder_bias
+        reconstruction = decoded(form, entries, values, self.contributions()) + self.decoder_bias
         return Forward(reconstruction, entries=entries, values=values)
 
     @torch.no_grad()

@@ -41,6 +41,19 @@ class Readout:
     centred: bool
     unembedding: Float[Tensor, "vocabulary d"]
 
+    def effects(self, atoms: Float[Tensor, "m d"], site: Site) -> Float[Tensor, "m vocabulary"]:
+        """Return what `logit_effects` says of atoms at a site; SiteError if they have another width than the stream."""
+        d = len(self.gain)
+        if atoms.shape[1] != d:
+            found = f"site '{site}' has width {d}, but the atoms have {atoms.shape[1]}"
+            raise SiteError(f"{found}. Were they trained at another site?")
+        atoms = atoms.float()
+        if self.centred:
+            atoms = atoms - atoms.mean(dim=-1, keepdim=True)
+        read = atoms * self.gain
+        chunks = self.unembedding.split(max(1, CHUNK_NUMBERS // d))
+        return torch.cat([read @ chunk.float().T for chunk in chunks], dim=1)
+
 
 @torch.no_grad()
 def logit_effects(host: Host, site: Site, atoms: Float[Tensor, "m d"], head: Head | None, *, inputs: Any) -> LogitEffects:
@@ -57,21 +70,17 @@ def logit_effects(host: Host, site: Site, atoms: Float[Tensor, "m d"], head: Hea
     MLP modules held, a vector added at the site must arrive unchanged. Otherwise `values` is None and `reason` says why.
     Raises SiteError if the atoms have another width than such a site.
     """
+    readout = find_readout(host, site, head, inputs=inputs)
+    return LogitEffects(None, readout) if isinstance(readout, str) else LogitEffects(readout.effects(atoms, site))
+
+
+@torch.no_grad()
+def find_readout(host: Host, site: Site, head: Head | None, *, inputs: Any) -> Readout | str:
+    """Return how the host reads what is added at a site, or why it has no direct path; see `logit_effects`."""
     readout = _readout(host, head, inputs)
     if isinstance(readout, str):
-        return LogitEffects(None, readout)
-    d = len(readout.gain)
-    reason = _direct_path(host, site, readout.place, inputs)
-    if reason:
-        return LogitEffects(None, reason)
-    if atoms.shape[1] != d:
-        raise SiteError(f"site '{site}' has width {d}, but the atoms have {atoms.shape[1]}. Were they trained at another site?")
-    atoms = atoms.float()
-    if readout.centred:
-        atoms = atoms - atoms.mean(dim=-1, keepdim=True)
-    read = atoms * readout.gain
-    chunks = readout.unembedding.split(max(1, CHUNK_NUMBERS // d))
-    return LogitEffects(torch.cat([read @ chunk.float().T for chunk in chunks], dim=1))
+        return readout
+    return _direct_path(host, site, readout.place, inputs) or readout
 
 
 def top_tokens(effects: Float[Tensor, " vocabulary"], tokenizer: Any, n: int = 8) -> tuple[list[list[Any]], list[list[Any]]]:
