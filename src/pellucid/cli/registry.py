@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pellucid.cli.explain import Explain
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
 from pellucid.cli.index import Index
@@ -18,6 +19,7 @@ VERBS: dict[str, type[Verb]] = {
     "compare": Compare,
     "report": Report,
     "index": Index,
+    "explain": Explain,
     "steer": Steer,
     "distill": Distill,
     "bench": Bench,

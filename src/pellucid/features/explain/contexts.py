@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-
 from pydantic import Field
 
 from pellucid.core.config import Config
@@ -141,7 +140,9 @@ def by_decile(firing: Sequence[Context], n: int, generator: np.random.Generator)
     depth = 0
     while len(chosen) < n:
         level = [int(part[depth]) for part in order if depth < len(part)]
-        chosen += level if len(chosen) + len(level) <= n else [level[int(i)] for i in np.linspace(0, len(level) - 1, n - len(chosen))]
+        chosen += (
+            level if len(chosen) + len(level) <= n else [level[int(i)] for i in np.linspace(0, len(level) - 1, n - len(chosen))]
+        )
         depth += 1
     return [ranked[i] for i in sorted(chosen)]
 

@@ -22,7 +22,9 @@ CLASSES: dict[str, Callable[[str], bool]] = {
     "punctuation": lambda text: bool(text.strip()) and not any(c.isalnum() for c in text),
     "an opening bracket": lambda text: bool(text.strip()) and unicodedata.category(text.strip()[-1]) == "Ps",
     "a closing bracket": lambda text: bool(text.strip()) and unicodedata.category(text.strip()[0]) == "Pe",
-    "a quotation mark": lambda text: bool(text.strip()) and set(text.strip()) <= set("\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"),
+    "a quotation mark": lambda text: (
+        bool(text.strip()) and set(text.strip()) <= set("\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb")
+    ),
     "a sentence mark": lambda text: text.strip() in {".", "!", "?", ":", ";", ","},
     "a capitalised word": lambda text: text.strip()[:1].isupper() and not text.strip()[1:].isupper() and len(text.strip()) > 1,
     "a word in capitals": lambda text: text.strip().isupper() and len(text.strip()) > 1 and _letters(text.strip()),
