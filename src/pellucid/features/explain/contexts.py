@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field
 
 from pellucid.core.config import Config
@@ -145,12 +145,3 @@ def by_decile(firing: Sequence[Context], n: int, generator: np.random.Generator)
         )
         depth += 1
     return [ranked[i] for i in sorted(chosen)]
-
-
-def plane_of(
-    rows: Int[np.ndarray, " k"], positions: Int[np.ndarray, " k"], codes: Float[np.ndarray, " k"], shape: tuple[int, int]
-) -> Float[np.ndarray, "rows n"]:
-    """Return a latent's codes at every position, zeros where it is silent."""
-    plane = np.zeros(shape, np.float32)
-    plane[rows, positions] = codes
-    return plane

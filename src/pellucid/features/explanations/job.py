@@ -54,11 +54,11 @@ def explain_run(
     index = Index.open(run)
     names = list(dictionaries) or index.dictionaries
     chosen = {name: choose(index, name, config.latents, config.seed) for name in names}
-    fitted = run_config(run)
     if host is None:
+        fitted = run_config(run)
         host = Host.load(fitted.host, device=fitted.device, dtype=fitted.dtype)
     if data is None:
-        data = load_text(fitted.data, host.tokenizer)
+        data = load_text(run_config(run).data, host.tokenizer)
     models = Models(config, host)
     found, headers = load_run(run, host)
     wanted = {

@@ -59,16 +59,13 @@ class Work:
 
     def table(self) -> pa.Table:
         """Return everything as the columns of `EXPLANATIONS`."""
-        rows = []
-        for latent in sorted(self.texts):
-            row: dict[str, Any] = {"latent": latent, "explainer": self.explainer, "text": self.texts[latent]}
-            for (owner, score), values in self.scores.items():
-                if owner == latent:
-                    row |= {score: values["value"]} | {
-                        f"{score}_{key}": values[key] for key in ("low", "high", "shuffled", "n")
-                    }
-            rows.append(row)
-        return pa.Table.from_pylist(rows, schema=EXPLANATIONS)
+        rows: dict[int, dict[str, Any]] = {
+            latent: {"latent": latent, "explainer": self.explainer, "text": self.texts[latent]} for latent in sorted(self.texts)
+        }
+        for (latent, score), values in self.scores.items():
+            endings = ("low", "high", "shuffled", "n")
+            rows[latent] |= {score: values["value"], **{f"{score}_{ending}": values[ending] for ending in endings}}
+        return pa.Table.from_pylist(list(rows.values()), schema=EXPLANATIONS)
 
     def _read(self, settings: dict[str, Any]) -> int:
         """Take up the whole lines that are there; return where they end."""

@@ -12,9 +12,7 @@ AFFIX_LENGTHS = (2, 3, 4)
 """Characters of the prefixes and suffixes that a search tries."""
 
 
-def _letters(text: str) -> bool:
-    return text.isalpha()
-
+QUOTES = set("\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb")
 
 CLASSES: dict[str, Callable[[str], bool]] = {
     "a number": lambda text: text.strip().isdigit(),
@@ -27,10 +25,10 @@ CLASSES: dict[str, Callable[[str], bool]] = {
     ),
     "a sentence mark": lambda text: text.strip() in {".", "!", "?", ":", ";", ","},
     "a capitalised word": lambda text: text.strip()[:1].isupper() and not text.strip()[1:].isupper() and len(text.strip()) > 1,
-    "a word in capitals": lambda text: text.strip().isupper() and len(text.strip()) > 1 and _letters(text.strip()),
-    "a word in small letters": lambda text: text[:1] == " " and _letters(text.strip()) and text.strip().islower(),
-    "a piece inside a word": lambda text: _letters(text) and text.islower(),
-    "a single letter": lambda text: len(text.strip()) == 1 and _letters(text.strip()),
+    "a word in capitals": lambda text: text.strip().isupper() and len(text.strip()) > 1 and text.strip().isalpha(),
+    "a word in small letters": lambda text: text[:1] == " " and text.strip().isalpha() and text.strip().islower(),
+    "a piece inside a word": lambda text: text.isalpha() and text.islower(),
+    "a single letter": lambda text: len(text.strip()) == 1 and text.strip().isalpha(),
     "a token with an underscore": lambda text: "_" in text,
     "blank space": lambda text: text.isspace(),
     "a line break": lambda text: "\n" in text,
