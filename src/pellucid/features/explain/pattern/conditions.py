@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
@@ -86,7 +87,8 @@ def quoted(text: str) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in plain)
 
 
-def conditions_of(text: str) -> list[Condition]:
+@functools.lru_cache(1 << 16)
+def conditions_of(text: str) -> tuple[Condition, ...]:
     """Return every condition with one value that a token passes, as far as a search tries them."""
     word = as_word(text)
     found = [Condition("is", (text,))]
@@ -96,7 +98,7 @@ def conditions_of(text: str) -> list[Condition]:
         if len(word) > length and word.isalnum():
             found += [Condition("starts", (word[:length],)), Condition("ends", (word[-length:],))]
     found += [Condition("class", (name,)) for name, holds in CLASSES.items() if holds(text)]
-    return found
+    return tuple(found)
 
 
 def read_condition(phrase: str, strings: list[str]) -> Condition | None:
