@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pellucid.cli.explain import Explain
 from pellucid.cli.explore import Explore
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
@@ -19,6 +20,7 @@ VERBS: dict[str, type[Verb]] = {
     "compare": Compare,
     "report": Report,
     "index": Index,
+    "explain": Explain,
     "explore": Explore,
     "steer": Steer,
     "distill": Distill,

@@ -1,0 +1,39 @@
+"""A run of a tiny host, indexed, to explain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import tiny_llama
+from tests.features.conftest import CONTEXT, VOCABULARY, make_tokenizer
+
+from pellucid.data import TextConfig, TextCounts, TokenData
+from pellucid.dictionaries import ReluConfig, make_dictionary, save_dictionary
+from pellucid.features.index import IndexConfig, build_index
+from pellucid.hosts import Host
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """(host, data): rows of random words, other ones to train on than held out."""
+    rows = torch.randint(2, VOCABULARY - 2, (60, CONTEXT), generator=torch.Generator().manual_seed(3))
+    counts = TextCounts(2, 1, 0, 0, 40 * CONTEXT, 20 * CONTEXT, 0, 0)
+    tokenizer = make_tokenizer()
+    data = TokenData(rows[:40], rows[40:], TextConfig(source="made here", context=CONTEXT, exclude_first=1), tokenizer, counts)
+    return Host(tiny_llama(), name="llama", tokenizer=tokenizer), data
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory, tiny):
+    """An indexed run folder; tests copy it."""
+    host, data = tiny
+    run = tmp_path_factory.mktemp("indexed")
+    site = host.site("layers.0")
+    dictionary = make_dictionary(ReluConfig(n_latents=24), 32, torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        dictionary.encoder_bias -= 1.0
+    about = {"name": "llama", "weights_sha256": host.weights_digest(site)}
+    header = {"name": "d", "site": str(site), "objective": {"kind": "local"}, "host": about, "tokens": 0}
+    save_dictionary(run / "dictionaries" / "d", dictionary, header)
+    build_index(run, host, data, IndexConfig(batch_rows=20, effect_share=0.0))
+    return run

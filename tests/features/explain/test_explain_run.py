@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from tests.features.explain.planted import completion, endpoint
+
+from pellucid.core.errors import FileFormatError, PellucidError, RunError
+from pellucid.features.explain.contexts import ContextConfig
+from pellucid.features.explanations import EXPLANATIONS, ExplainConfig, explain_run, read_explanations
+from pellucid.features.language import EndpointConfig, EndpointError
+
+KEY = "sk-secret-0123456789"
+SMALL = ContextConfig(length=4, shown=40, scored=12, min_firing=4)
+
+
+@pytest.fixture
+def run(tmp_path, indexed):
+    return shutil.copytree(indexed, tmp_path / "run")
+
+
+def config(**settings):
+    return ExplainConfig(**{"latents": 5, "contexts": SMALL, "scores": ("detection", "fuzzing"), **settings})
+
+
+def by_endpoint(url, **settings):
+    asked = EndpointConfig(url=url, retries=0, requests_per_minute=60000.0, key_variable="PELLUCID_TEST_KEY")
+    return config(explainer="openai", endpoint=asked, **settings)
+
+
+def test_a_run_without_an_index_says_what_to_do(run, tiny):
+    shutil.rmtree(run / "index")
+    with pytest.raises(RunError, match=r"has no index.*pellucid index"):
+        explain_run(run, config(), host=tiny[0], data=tiny[1])
+
+
+def test_explanations_are_scored_kept_and_not_made_twice(run, tiny):
+    summary = explain_run(run, config(), host=tiny[0], data=tiny[1])["explained"]["d"]
+    table = read_explanations(run, "d", "pattern")
+    assert table.schema.names == EXPLANATIONS.names
+    assert summary["latents_explained"] + summary["latents_too_rare"] == 5 and len(table) == summary["latents_explained"] > 2
+    for row in table.to_pylist():
+        assert row["text"].startswith("Fires on ") and row["explainer"] == "pattern"
+        assert row["detection_low"] <= row["detection"] <= row["detection_high"] and row["detection_n"] >= 8
+        assert row["embedding"] is None and 0 <= row["detection_shuffled"] <= 1
+    written = json.loads((run / "explanations" / "d" / "summary.json").read_text())["pattern"]
+    assert written["scores"]["detection"]["n"] == len(table)
+
+    lines = (run / "explanations" / "d" / "work" / "pattern.jsonl").read_bytes()
+    explain_run(run, config(), host=tiny[0], data=tiny[1])
+    assert (run / "explanations" / "d" / "work" / "pattern.jsonl").read_bytes() == lines, "nothing was left to do"
+    cut = lines[: len(lines) // 2]
+    (run / "explanations" / "d" / "work" / "pattern.jsonl").write_bytes(cut)
+    explain_run(run, config(), host=tiny[0], data=tiny[1])
+    assert read_explanations(run, "d", "pattern").equals(table), "a job that was killed ends as one that was not"
+
+
+def test_other_settings_are_refused_by_name_unless_told(run, tiny):
+    explain_run(run, config(scores=()), host=tiny[0], data=tiny[1])
+    with pytest.raises(RunError, match=r"seed: there 0, here 1"):
+        explain_run(run, config(seed=1), host=tiny[0], data=tiny[1])
+    explain_run(run, config(seed=1, scores=()), host=tiny[0], data=tiny[1], replace=True)
+
+
+def test_an_endpoint_that_breaks_down_costs_no_work(run, tiny, monkeypatch, caplog):
+    monkeypatch.setenv("PELLUCID_TEST_KEY", KEY)
+    caplog.set_level("DEBUG")
+    with endpoint(lambda number, *_: completion("a <b>word</b> \u202e\U0001f600\x07") if number < 3 else (500, b"", {})) as (
+        url,
+        _,
+    ):
+        with pytest.raises(EndpointError, match=r"no answer in 1 tries: HTTP status 500"):
+            explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
+    kept = read_explanations(run, "d", "openai").to_pylist()
+    assert len(kept) == 2 and {row["text"] for row in kept} == {"a <b>word</b> \u202e\U0001f600\x07"}
+    with endpoint(lambda *_: completion("Yes")) as (url, seen):
+        summary = explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])["explained"]["d"]
+    assert kept[0]["text"] in read_explanations(run, "d", "openai")["text"].to_pylist()
+    assert summary["scores"]["detection"]["mean"] == 0.5, "a judge that always says yes is at chance"
+    assert summary["cost"]["requests"] == len(seen) + 3
+    for path in run.rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+    assert KEY not in caplog.text
+
+
+def test_broken_files_are_named(run, tiny):
+    explain_run(run, config(scores=()), host=tiny[0], data=tiny[1])
+    work = run / "explanations" / "d" / "work" / "pattern.jsonl"
+    work.write_text("no json\n")
+    with pytest.raises(FileFormatError, match=r"line 1 of .*pattern\.jsonl"):
+        explain_run(run, config(scores=()), host=tiny[0], data=tiny[1])
+    (run / "explanations" / "d" / "pattern.parquet").write_bytes(b"PAR1")
+    with pytest.raises(FileFormatError, match="not a readable Parquet file"):
+        read_explanations(run, "d", "pattern")
+    with pytest.raises(RunError, match="has no explanations of 'd' by local"):
+        read_explanations(run, "d", "local")
+
+
+@pytest.mark.parametrize("settings", [{"explainer": "patern"}, {"scores": ("detektion",)}, {"judge": "me"}, {"latents": 0}])
+def test_unknown_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=r"Did you mean|wanted one of|greater than"):
+        config(**settings)
+
+
+def test_embedding_without_a_model_is_refused_before_work(run, tiny):
+    with pytest.raises(PellucidError, match="--embedding-model"):
+        explain_run(run, config(scores=("embedding",)), host=tiny[0], data=tiny[1])
+    assert not (run / "explanations").exists()
