@@ -24,7 +24,12 @@ SETTINGS = {
     "threshold": {"target_l0": 3.0},
     "codebook": {"k": 3},
     "discrete": {"l1": 1e-3},
+    "transcoder": {"k": 3},
+    "skip_transcoder": {"k": 3},
 }
+MLP = {"site": "layers.1.mlp.input", "target": "layers.1.mlp"}
+PLACES = {"transcoder": MLP, "skip_transcoder": MLP}
+"""Where they read and write; by default the output of block 1."""
 
 LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4}
 """Of those that start near the data or whose every atom is in use."""
@@ -33,9 +38,9 @@ LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4}
 @pytest.fixture(params=list(ARCHITECTURES))
 def dictionaries(request):
     architecture = {"kind": request.param, **SMALL, **SETTINGS.get(request.param, {})}
-    kinds = ("local", "e2e", "e2e+ds")
+    kinds, place = ("local", "e2e", "e2e+ds"), PLACES.get(request.param, {"site": "layers.1"})
     return {
-        kind: {"site": "layers.1", "architecture": architecture, "objective": {"kind": kind}, "lr": LR.get(request.param, 1e-2)}
+        kind: {**place, "architecture": architecture, "objective": {"kind": kind}, "lr": LR.get(request.param, 1e-2)}
         for kind in kinds
     }
 

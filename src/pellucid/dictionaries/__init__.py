@@ -19,6 +19,12 @@ from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
 from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaConfig, TopAfaDictionary
 from pellucid.dictionaries.topk import TopKConfig, TopKDictionary
+from pellucid.dictionaries.transcoder import (
+    SkipTranscoderConfig,
+    SkipTranscoderDictionary,
+    TranscoderConfig,
+    TranscoderDictionary,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -52,12 +58,16 @@ __all__ = [
     "PAnnealDictionary",
     "ReluConfig",
     "ReluDictionary",
+    "SkipTranscoderConfig",
+    "SkipTranscoderDictionary",
     "ThresholdConfig",
     "ThresholdDictionary",
     "TopAfaConfig",
     "TopAfaDictionary",
     "TopKConfig",
     "TopKDictionary",
+    "TranscoderConfig",
+    "TranscoderDictionary",
     "inference",
     "load_dictionary",
     "make_dictionary",

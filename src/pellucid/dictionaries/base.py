@@ -35,8 +35,8 @@ class Forward:
     builds the dense form when it is first asked for.
     """
 
-    reconstruction: Float[Tensor, "n d"]
-    """What stands in for the activations, in their units."""
+    reconstruction: Float[Tensor, "n o"]
+    """What stands in for the activations, in their units; for a transcoder those of its target."""
     pre: Float[Tensor, "n m"] | Float[Tensor, " e"] | None = None
     """Encoder output before the activation function: whole, or of the entries alone."""
     dense: Float[Tensor, "n m"] | None = None
@@ -45,6 +45,8 @@ class Forward:
     """Which codes may be nonzero; every other code is 0."""
     values: Float[Tensor, " e"] | None = None
     """Codes of the entries; may hold zeros."""
+    target: Float[Tensor, "n o"] | None = None
+    """What the reconstruction should be, set by who trains it; None where that is the input itself."""
 
     @property
     def codes(self) -> Float[Tensor, "n m"]:
@@ -92,6 +94,7 @@ class Dictionary(nn.Module):
       encoder_bias [m]
       decoder      [m, d]   reconstruction = codes @ decoder + decoder_bias; row i is the atom of latent i
       decoder_bias [d]
+    A transcoder's decoder has the width o of its target in the place of d.
 
     A subclass sets `kind` and `Config`, and writes `preactivations`, `encode`, `decode`, `forward` and `initialise`. What
     it needs beside parameters is a buffer of the same dtype: then it is in its file, in checkpoints and in warm starts.
@@ -108,10 +111,13 @@ class Dictionary(nn.Module):
     """Ways in which ranks may train it together (`parallel` of a fit). 'data' asks that the codes of a row depend on that row
     alone and that whatever else depends on the batch goes through `batch_mean`; 'latents' asks for a sharded form."""
 
-    def __init__(self, config: ArchitectureBase, d_in: int) -> None:
+    transcodes: ClassVar[bool] = False
+    """True if it can write another site than it reads; its class then takes `d_out` too."""
+
+    def __init__(self, config: ArchitectureBase, d_in: int, d_out: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.d_in = d_in
+        self.d_in, self.d_out = d_in, d_out or d_in
         self.form: Form | None = None
         self.batch_mean: Callable[[Tensor], Tensor] = mean_over_rows
         """Mean over the tokens of a batch, [n, ...] -> [...], without gradients across ranks where ranks share the batch."""
@@ -155,6 +161,15 @@ class Dictionary(nn.Module):
     def initialise(self, generator: torch.Generator | None, sample: Float[Tensor, "n d"] | None) -> None:
         """Set every parameter to its starting value, using a sample of activations where the config needs one."""
         raise NotImplementedError
+
+    def initialise_pair(
+        self,
+        generator: torch.Generator | None,
+        sample: Float[Tensor, "n d"] | None,
+        target: Float[Tensor, "n o"] | None,
+    ) -> None:
+        """Do what `initialise` does for a dictionary whose target's activations at the same positions are `target`."""
+        self.initialise(generator, sample)
 
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""

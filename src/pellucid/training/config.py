@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from pellucid.core.config import Config
 from pellucid.data import TextConfig
 from pellucid.data.store import StoreConfig
-from pellucid.dictionaries import AnyArchitecture, TopKConfig
+from pellucid.dictionaries import ARCHITECTURES, AnyArchitecture, TopKConfig
+from pellucid.dictionaries.registry import transcoding
 from pellucid.kernels.forms import FORMS, PLAIN
 from pellucid.training.objectives import AnyObjective, Local
 from pellucid.training.spikes import SpikeConfig
@@ -23,6 +24,8 @@ class DictionaryConfig(Config):
 
     site: str
     """Where it reads and writes: a common name like layers.8, or a module path."""
+    target: str | None = None
+    """Where it writes if that is another site (a transcoder): its value is what is reconstructed and, end to end, replaced."""
     architecture: AnyArchitecture = TopKConfig()
     """Encoder and decoder: kind and its settings."""
     objective: AnyObjective = Local()
@@ -33,6 +36,18 @@ class DictionaryConfig(Config):
     """Seed of the starting weights."""
     init_from: str | None = None
     """Folder of a dictionary to start from (RUN/dictionaries/NAME); its tokens count as this one's warm start."""
+
+    @model_validator(mode="after")
+    def _writable(self) -> DictionaryConfig:
+        kind = self.architecture.model_dump()["kind"]
+        if self.target not in (None, self.site) and not ARCHITECTURES[kind].transcodes:
+            raise ValueError(f"target is '{self.target}', but {kind} writes the site it reads, '{self.site}'. {transcoding()}")
+        if self.target in (None, self.site) and kind == "skip_transcoder":
+            raise ValueError(
+                "a skip_transcoder reconstructs another site than it reads (of its own its linear path alone would be a "
+                "copy): set target, for instance site layers.14.mlp.input and target layers.14.mlp"
+            )
+        return self
 
 
 class EvaluationConfig(Config):

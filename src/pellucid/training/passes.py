@@ -12,6 +12,7 @@ from pellucid.data import Batch, DataSource
 from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass
 from pellucid.training.config import FitConfig
+from pellucid.training.places import Place
 from pellucid.training.timing import Timing
 
 Take = Callable[[int, int], Batch]
@@ -30,12 +31,15 @@ class Wanted:
     """Sites that runs are started from."""
 
 
-def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Site]) -> Wanted:
-    """Return what the config's dictionaries, at these sites, want."""
-    starts = [site for name, site in places.items() if config.dictionaries[name].objective.splices]
-    later = [s for name, site in places.items() for s in config.dictionaries[name].objective.downstream(host, site)]
-    local = [site for name, site in places.items() if not config.dictionaries[name].objective.splices]
-    own, read, spliced = (tuple(dict.fromkeys(sites)) for sites in (places.values(), [*local, *later], starts))
+def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Place]) -> Wanted:
+    """Return what the config's dictionaries, at these places, want."""
+    objectives = {name: config.dictionaries[name].objective for name in places}
+    starts = [place.target for name, place in places.items() if objectives[name].splices]
+    later = [site for name, place in places.items() for site in objectives[name].downstream(host, place.target)]
+    local = [site for name, place in places.items() for site in place.sites if not objectives[name].splices]
+    local += [place.source for name, place in places.items() if objectives[name].splices and place.apart]
+    every = [site for place in places.values() for site in place.sites]
+    own, read, spliced = (tuple(dict.fromkeys(sites)) for sites in (every, [*local, *later], starts))
     return Wanted(own, read, spliced)
 
 

@@ -24,6 +24,7 @@ from pellucid.hosts.splice import SharedPass, rows_of
 from pellucid.hosts.template import VALUE
 from pellucid.training.config import FitConfig
 from pellucid.training.passes import HostPasses, Passes, Take, Wanted, host_samples, run_host, sample_size, wanted_sites
+from pellucid.training.places import Place
 from pellucid.training.stored_pass import StoredPass
 from pellucid.training.stores import Stores
 from pellucid.training.streams import FEATURES, PREFIX, ROWS, Stream, values_of
@@ -37,7 +38,7 @@ def open_passes(
     config: FitConfig,
     host: Host,
     data: DataSource,
-    places: Mapping[str, Site],
+    places: Mapping[str, Place],
     timing: Timing,
     take: Take | None = None,
     ranks: int = 1,
