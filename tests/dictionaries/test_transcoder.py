@@ -149,8 +149,10 @@ def test_refusals():
         with pytest.raises(ConfigError, match="wanted one of them"):
             build(TranscoderConfig, values)
     assert build(TranscoderConfig, {"n_latents": 8, "l1": 0.1}).k is None
-    with pytest.raises(ConfigError, match="topk writes the site it reads"):
+    with pytest.raises(ConfigError, match="topk reads width 5 and cannot write width 7"):
         make_dictionary(TopKConfig(n_latents=8, k=2), D, None, sample().float(), target=target().float())
+    with pytest.raises(ConfigError, match="topk writes the site it reads"):
+        make_dictionary(TopKConfig(n_latents=8, k=2), D, None, sample().float(), target=sample().float())
     with pytest.raises(ConfigError, match="17 rows, that of the target 3"):
         make_dictionary(TranscoderConfig(n_latents=8, k=2), D, None, sample().float(), target=target(3).float())
     with pytest.raises(ConfigError, match="needs a sample"):

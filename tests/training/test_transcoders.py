@@ -50,7 +50,7 @@ def test_it_learns_the_map_from_the_mlps_input_to_its_output(run, small):
     start = make_dictionary(TranscoderConfig(n_latents=40, k=3), 32, torch.Generator().manual_seed(0), x, target=y)
     first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
     assert first["dictionary"] == "t"
-    assert_close(first["mse"], float((start(x).reconstruction - y).square().mean()), rtol=1e-4, atol=0)
+    assert_close(first["mse"], (start(x).reconstruction - y).square().mean().item(), rtol=1e-4, atol=0)
 
 
 def test_scores_are_those_of_the_target_replaced(run, small):

@@ -9,6 +9,7 @@ from pellucid.dictionaries.discrete import DiscreteConfig, DiscreteDictionary
 from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
 from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
 from pellucid.dictionaries.gba import GbaConfig, GbaDictionary
+from pellucid.dictionaries.gradient import GradientConfig, GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluConfig, JumpReluDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
@@ -48,6 +49,8 @@ __all__ = [
     "GatedPAnnealDictionary",
     "GbaConfig",
     "GbaDictionary",
+    "GradientConfig",
+    "GradientDictionary",
     "JumpReluConfig",
     "JumpReluDictionary",
     "MatchingPursuitConfig",

@@ -113,6 +113,8 @@ class Dictionary(nn.Module):
 
     transcodes: ClassVar[bool] = False
     """True if it can write another site than it reads; its class then takes `d_out` too."""
+    guided: ClassVar[bool] = False
+    """True if it wants the gradient of the host's loss at its site before each pass of training (`guide`)."""
 
     def __init__(self, config: ArchitectureBase, d_in: int, d_out: int | None = None) -> None:
         super().__init__()
@@ -173,6 +175,9 @@ class Dictionary(nn.Module):
 
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""
+
+    def guide(self, gradient: Float[Tensor, "n d"]) -> None:
+        """Hear the gradient of the host's summed loss at the rows of the next pass; by default nothing comes of it."""
 
     def before_step(self) -> None:
         """Change gradients before clipping and the optimizer's step; by default nothing."""

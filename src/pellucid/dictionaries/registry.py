@@ -17,6 +17,7 @@ from pellucid.dictionaries.codebook import CodebookDictionary
 from pellucid.dictionaries.discrete import DiscreteDictionary
 from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.gba import GbaDictionary
+from pellucid.dictionaries.gradient import GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
@@ -43,6 +44,7 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "threshold": ThresholdDictionary,
     "codebook": CodebookDictionary,
     "discrete": DiscreteDictionary,
+    "gradient": GradientDictionary,
     "transcoder": TranscoderDictionary,
     "skip_transcoder": SkipTranscoderDictionary,
 }

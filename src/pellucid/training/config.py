@@ -37,6 +37,16 @@ class DictionaryConfig(Config):
     init_from: str | None = None
     """Folder of a dictionary to start from (RUN/dictionaries/NAME); its tokens count as this one's warm start."""
 
+    @property
+    def guided(self) -> bool:
+        """True if the architecture selects by the gradient of the host's loss."""
+        return ARCHITECTURES[self.architecture.model_dump()["kind"]].guided
+
+    @property
+    def starts_runs(self) -> bool:
+        """True if training runs the host on from the site: for the objective, or for the gradient of the loss."""
+        return self.objective.splices or self.guided
+
     @model_validator(mode="after")
     def _writable(self) -> DictionaryConfig:
         kind = self.architecture.model_dump()["kind"]
@@ -132,16 +142,20 @@ class FitConfig(Config):
     @model_validator(mode="after")
     def _storable(self) -> FitConfig:
         store = self.store
-        spliced = [name for name, dictionary in self.dictionaries.items() if dictionary.objective.splices]
+        spliced = [name for name, dictionary in self.dictionaries.items() if dictionary.starts_runs]
         problems = []
         if store.folder is None and (store.shuffle_rows or store.read_only):
             problems.append("store.shuffle_rows and store.read_only need a store: set store.folder")
         if store.shuffle_rows % self.batch_rows:
             problems.append(f"store.shuffle_rows is {store.shuffle_rows}, wanted a multiple of batch_rows ({self.batch_rows})")
         if spliced and store.shuffle_rows:
-            problems.append(f"dictionaries {spliced} are trained end to end, on whole rows: set store.shuffle_rows to 0")
+            problems.append(
+                f"dictionaries {spliced} are trained end to end or by the loss, on whole rows: set store.shuffle_rows to 0"
+            )
         if spliced and store.folder is not None and store.dtype != "float32":
-            problems.append(f"dictionaries {spliced} are trained end to end, from exact values: set store.dtype to float32")
+            problems.append(
+                f"dictionaries {spliced} are trained end to end or by the loss, from exact values: set store.dtype to float32"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -46,14 +46,23 @@ class Learner:
         self.seconds = 0.0
 
     def update(
-        self, shared: SharedPass, teacher: Teacher | None, lr: float, step: int, progress: float = 1.0
+        self,
+        shared: SharedPass,
+        teacher: Teacher | None,
+        lr: float,
+        step: int,
+        progress: float = 1.0,
+        gradient: Tensor | None = None,
     ) -> dict[str, Any]:
         """Take one optimizer step on a batch; return the terms of the loss and what else is worth logging.
 
-        `progress` is the share of the training that is done, for what changes on the way.
+        `progress` is the share of the training that is done, for what changes on the way; `gradient` that of the host's
+        summed loss at the site's rows, for an architecture that is guided by it.
         Raises SpikeError for a faulty update (see SpikeConfig), naming site, step and position of an activation that is not
         finite, or the loss and its terms. Where faulty updates are dropped, nothing has changed and the line says `event`.
         """
+        if gradient is not None:
+            self.dictionary.guide(gradient)
         if not self.watch.drops:
             return self._update(shared, teacher, lr, step, progress)
         before = {name: buffer.clone() for name, buffer in self.dictionary.named_buffers()}

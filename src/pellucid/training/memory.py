@@ -50,7 +50,7 @@ def estimate(host: Host, learners: Sequence[Learner], positions: int, logits_mb:
     the host. store: shards being written and the rows of a batch read ahead. heap: HEAP of all that.
     """
     fit = learners[0].fit
-    spliced = [learner for learner in learners if learner.objective.splices]
+    spliced = [learner for learner in learners if learner.config.starts_runs]
     sites = {learner.site: learner.dictionary.d_in for learner in learners}
     sites |= {site: learner.dictionary.d_out for learner in learners for site in (learner.target, *learner.downstream)}
     fresh = [learner for learner in learners if not learner.optimizer.state]

@@ -24,6 +24,7 @@ from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory, rewind
 from pellucid.training.config import CHANGEABLE, DictionaryConfig, FitConfig
 from pellucid.training.distributed import Alone, Silent, joined, local_device
+from pellucid.training.guidance import check_labels, loss_gradient
 from pellucid.training.interrupt import interruptible
 from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
@@ -88,7 +89,10 @@ class Trainer:
         self.timing = Timing()
         places = find_places(host, config.dictionaries)
         check_places(host, places, data.train_batch(0, 1).to(host.device).inputs)
+        guided = [name for name, entry in config.dictionaries.items() if entry.guided]
+        check_labels(guided, data.train_batch(0, 1), host)
         places = {name: places[name] for name in self.group.names(config)}
+        self.guided = list(dict.fromkeys(place.source for name, place in places.items() if name in guided))
         take = partial(self.group.batch, data)
         self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
         self.logits_mb = config.logits_mb
@@ -150,6 +154,7 @@ class Trainer:
         if self.spliced:
             assert shared.features is not None
             teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1, numbers=self.logits_mb << 18)
+        gradients = {site: loss_gradient(shared, site) for site in self.guided}
         shared_seconds = time.monotonic() - started
         lines: list[dict[str, Any]] = []
         for learner in self.learners:
@@ -157,7 +162,8 @@ class Trainer:
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             with self.timing.during("dictionary"):
-                logged = learner.update(shared, teacher, rate, self.step, self.step / self.steps)
+                progress = self.step / self.steps
+                logged = learner.update(shared, teacher, rate, self.step, progress, gradients.get(learner.site))
             lines.append({"dictionary": learner.name, **logged})
             if "l0" in logged:  # not in a dropped update
                 self.timing.count("dictionary", self.work.update(learner, float(logged["l0"]), len(shared.rows(learner.site))))
