@@ -11,6 +11,7 @@ from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
 from pellucid.dictionaries.gba import GbaConfig, GbaDictionary
 from pellucid.dictionaries.gradient import GradientConfig, GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluConfig, JumpReluDictionary
+from pellucid.dictionaries.latent_quantization import LatentQuantizationConfig, LatentQuantizationDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
 from pellucid.dictionaries.mode import inference
@@ -53,6 +54,8 @@ __all__ = [
     "GradientDictionary",
     "JumpReluConfig",
     "JumpReluDictionary",
+    "LatentQuantizationConfig",
+    "LatentQuantizationDictionary",
     "MatchingPursuitConfig",
     "MatchingPursuitDictionary",
     "MatryoshkaConfig",

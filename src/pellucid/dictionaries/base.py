@@ -133,6 +133,20 @@ class Dictionary(nn.Module):
         self.decoder_bias = nn.Parameter(torch.zeros(d))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay of `decayed`, per unit of learning rate: what AdamW takes."""
+        return 0.0
+
+    def decayed(self) -> list[nn.Parameter]:
+        """Return the parameters that `weight_decay` holds for."""
+        return []
+
+    @property
     def n_latents(self) -> int:
         """Number of latents m."""
         return self.config.n_latents
@@ -203,7 +217,7 @@ class Dictionary(nn.Module):
                 f"the {self.kind} dictionary reads activations of width {self.d_in}, got width {x.shape[-1]}. "
                 f"Is it used at the site it was trained on?"
             )
-        dtype = self.encoder.dtype
+        dtype = self.dtype
         if torch.promote_types(x.dtype, dtype) != dtype:
             raise SiteError(
                 f"the {self.kind} dictionary holds {dtype} and would round activations of {x.dtype}. "

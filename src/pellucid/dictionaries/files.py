@@ -90,7 +90,7 @@ def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str
         "version": VERSION,
         "d_in": dictionary.d_in,
         "d_out": dictionary.d_out if dictionary.d_out != dictionary.d_in else None,
-        "dtype": str(dictionary.decoder.dtype).removeprefix("torch."),
+        "dtype": str(dictionary.dtype).removeprefix("torch."),
         "architecture": dictionary.config.model_dump(mode="json"),
         "weights_sha256": "0" * 64,
     }

@@ -65,6 +65,9 @@ class GradientDictionary(UnitAtomDictionary):
         if gradient is None or self.config.beta == 0:
             indices, values = keep_largest(pre, self.config.k)
         else:
+            if gradient.shape != x.shape:
+                found = f"{tuple(gradient.shape)}, wanted {tuple(x.shape)}"
+                raise SiteError(f"the loss's gradient for a {self.kind} dictionary is {found}. Is the site called once a run?")
             indices = self.scores(pre, gradient).topk(self.config.k, dim=-1, sorted=False).indices
             values = pre.gather(1, indices).relu()
         reconstruction = weighted_rows(self.decoder, indices, values) + self.decoder_bias
@@ -72,10 +75,7 @@ class GradientDictionary(UnitAtomDictionary):
 
     @torch.no_grad()
     def scores(self, pre: Float[Tensor, "n m"], gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
-        """Return what latents are ranked by; SiteError if the gradient has another shape than the rows."""
-        if gradient.shape != (len(pre), self.d_in):
-            found = f"{tuple(gradient.shape)}, wanted {(len(pre), self.d_in)}"
-            raise SiteError(f"the loss's gradient for a {self.kind} dictionary is {found}. Is the site called once a run?")
+        """Return what latents are ranked by."""
         return pre + self.config.beta * pre * (gradient.to(pre.dtype) @ self.decoder.T).abs()
 
     def penalty(self, forward: Forward, x: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]) -> dict[str, Tensor]:

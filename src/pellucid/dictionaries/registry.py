@@ -19,6 +19,7 @@ from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.gba import GbaDictionary
 from pellucid.dictionaries.gradient import GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
+from pellucid.dictionaries.latent_quantization import LatentQuantizationDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
 from pellucid.dictionaries.p_anneal import GatedPAnnealDictionary, PAnnealDictionary
@@ -45,6 +46,7 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "codebook": CodebookDictionary,
     "discrete": DiscreteDictionary,
     "gradient": GradientDictionary,
+    "latent_quantization": LatentQuantizationDictionary,
     "transcoder": TranscoderDictionary,
     "skip_transcoder": SkipTranscoderDictionary,
 }

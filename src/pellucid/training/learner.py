@@ -41,7 +41,7 @@ class Learner:
         self.dictionary = dictionary = self.group.adopt(dictionary).to(host.device)
         self.warm_start_tokens = warm_start_tokens
         self.counter = FiringCounter(dictionary.n_latents, device=host.device)
-        self.optimizer = torch.optim.Adam(dictionary.parameters(), lr=config.lr, betas=fit.betas, fused=True)
+        self.optimizer = make_optimizer(dictionary, config.lr, fit.betas)
         self.watch = Watch(fit.spikes, name, str(self.place), config.lr)
         self.seconds = 0.0
 
@@ -180,6 +180,17 @@ class Learner:
         self.group.restore([self], state)
         self.watch.load_state(history)
         self.seconds = seconds
+
+
+def make_optimizer(dictionary: Dictionary, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """Return Adam over a dictionary's parameters; AdamW where the architecture asks for weight decay."""
+    if not dictionary.weight_decay:
+        return torch.optim.Adam(dictionary.parameters(), lr=lr, betas=betas, fused=True)
+    decayed = dictionary.decayed()
+    known = {id(parameter) for parameter in decayed}
+    others = [parameter for parameter in dictionary.parameters() if id(parameter) not in known]
+    groups = [{"params": decayed, "weight_decay": dictionary.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 
 
 def find_non_finite(rows: Tensor, site: Site, step: int, keep: Tensor | None, total: int) -> SpikeError | None:

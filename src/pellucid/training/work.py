@@ -40,7 +40,7 @@ class Work:
 
     def update(self, learner: Learner, l0: float, kept: int) -> float:
         """Return the operations of one update of a dictionary that kept `l0` codes a token on so many positions."""
-        m, d = learner.dictionary.encoder.shape
+        m, d = learner.dictionary.n_latents, learner.dictionary.d_in
         l0 *= m / learner.config.architecture.n_latents  # of ranks that share the latents each does its part
         return 2 * kept * m * d + 8 * kept * d * l0 + self._splices.get(learner.name, 0)
 
