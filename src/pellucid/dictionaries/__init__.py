@@ -18,6 +18,7 @@ from pellucid.dictionaries.mode import inference
 from pellucid.dictionaries.p_anneal import GatedPAnnealConfig, GatedPAnnealDictionary, PAnnealConfig, PAnnealDictionary
 from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
 from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
+from pellucid.dictionaries.snmf import SnmfConfig, SnmfDictionary, factorised
 from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaConfig, TopAfaDictionary
 from pellucid.dictionaries.topk import TopKConfig, TopKDictionary
@@ -66,6 +67,8 @@ __all__ = [
     "ReluDictionary",
     "SkipTranscoderConfig",
     "SkipTranscoderDictionary",
+    "SnmfConfig",
+    "SnmfDictionary",
     "ThresholdConfig",
     "ThresholdDictionary",
     "TopAfaConfig",
@@ -74,6 +77,7 @@ __all__ = [
     "TopKDictionary",
     "TranscoderConfig",
     "TranscoderDictionary",
+    "factorised",
     "inference",
     "load_dictionary",
     "make_dictionary",

@@ -113,6 +113,8 @@ class Dictionary(nn.Module):
 
     transcodes: ClassVar[bool] = False
     """True if it can write another site than it reads; its class then takes `d_out` too."""
+    by_gradient: ClassVar[bool] = True
+    """False if `learn` is its whole update: no gradient, no optimizer, and only the local objective."""
     guided: ClassVar[bool] = False
     """True if it wants the gradient of the host's loss at its site before each pass of training (`guide`)."""
 
@@ -189,6 +191,10 @@ class Dictionary(nn.Module):
 
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""
+
+    def learn(self, x: Float[Tensor, "n d"]) -> None:
+        """Take one update for a batch, where `by_gradient` is False."""
+        raise NotImplementedError
 
     def guide(self, gradient: Float[Tensor, "n d"]) -> None:
         """Hear the gradient of the host's summed loss at the rows of the next pass; by default nothing comes of it."""

@@ -24,6 +24,7 @@ from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
 from pellucid.dictionaries.p_anneal import GatedPAnnealDictionary, PAnnealDictionary
 from pellucid.dictionaries.relu import ReluDictionary
+from pellucid.dictionaries.snmf import SnmfDictionary
 from pellucid.dictionaries.threshold import ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaDictionary
 from pellucid.dictionaries.topk import TopKDictionary
@@ -47,6 +48,7 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "discrete": DiscreteDictionary,
     "gradient": GradientDictionary,
     "latent_quantization": LatentQuantizationDictionary,
+    "snmf": SnmfDictionary,
     "transcoder": TranscoderDictionary,
     "skip_transcoder": SkipTranscoderDictionary,
 }

@@ -57,6 +57,8 @@ class DictionaryConfig(Config):
                 "a skip_transcoder reconstructs another site than it reads (of its own its linear path alone would be a "
                 "copy): set target, for instance site layers.14.mlp.input and target layers.14.mlp"
             )
+        if self.objective.splices and not ARCHITECTURES[kind].by_gradient:
+            raise ValueError(f"{kind} is fitted without gradients, to activations alone: use objective 'local'")
         return self
 
 

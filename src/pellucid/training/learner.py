@@ -14,6 +14,7 @@ from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.divergence import Teacher, mean_kl
 from pellucid.training.config import DictionaryConfig, FitConfig
 from pellucid.training.distributed import Alone, State
+from pellucid.training.distributed.alone import Positions
 from pellucid.training.objectives import Evidence
 from pellucid.training.places import find_place, same_positions
 from pellucid.training.spikes import SpikeError, Watch
@@ -92,21 +93,29 @@ class Learner:
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         logged = self.group.mean({"loss": loss, **terms}, positions)
         self.watch.check("loss", logged["loss"], step, logged)
+        norm = self._descend(loss, positions, step) if self.dictionary.by_gradient else 0.0
+        self.watch.accept(logged["loss"], norm)
+        if self.dictionary.by_gradient:
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)  # a gradient is held by one dictionary at a time
+            self.dictionary.after_step()
+        else:
+            self.dictionary.learn(read)
+        with self.group.counting(self.counter, positions):
+            l0 = self._count(forward)
+        activity = self.group.activity(self.dictionary, l0, float(dead.double().mean()), positions)
+        return {**logged, **activity, "lr": lr, "grad_norm": norm}
+
+    def _descend(self, loss: Tensor, positions: Positions, step: int) -> float:
+        """Make the update's gradients; return their norm before clipping."""
         loss.backward()
         self.group.reduce_gradients(self.dictionary, positions)
         self.dictionary.before_step()
         norm = float(self.group.clip(self.dictionary, self.fit.clip))
         self.watch.check("gradient", norm, step)
-        self.watch.accept(logged["loss"], norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)  # a gradient is held by one dictionary at a time
-        self.dictionary.after_step()
-        with self.group.counting(self.counter, positions):
-            l0 = self._count(forward)
-        activity = self.group.activity(self.dictionary, l0, float(dead.double().mean()), positions)
-        return {**logged, **activity, "lr": lr, "grad_norm": norm}
+        return norm
 
     def _count(self, forward: Forward) -> float:
         """Count the batch's firings; return its L0."""
