@@ -41,9 +41,9 @@ def test_dictionaries_18_2_codes_are_never_negative(winners):
 
 
 def test_dictionaries_18_3_sparsity_picks_the_rotation():
+    """Measured: matched cosine 0.784 -> 0.900, relative error 0.008 -> 0.288 (the sheet: 0.70 -> 0.90, 0.002 -> 0.039)."""
     dense, sparse = found(1.0), found(0.03)
     truth = planted()[1]
     cosines = [match(each.atoms, truth).mcs for each in (dense, sparse)]
-    print(cosines, dense.errors[-1], sparse.errors[-1])
     assert cosines[1] - cosines[0] > 0.1 and cosines[1] == pytest.approx(0.90, abs=0.05)
     assert sparse.errors[-1] > dense.errors[-1]
