@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 TOY = Path(__file__).parent / "digits_toy.py"
-GRADIENT = Path(__file__).parent / "gradient_toy.py"
+WALKER = Path(__file__).parent / "walker_toy.py"
 SPRITES = Path(__file__).parent / "sprites_toy.py"
 PLANTED = Path(__file__).parent / "planted_toy.py"
 
@@ -45,10 +45,10 @@ def planted(tmp_path_factory) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def guided(tmp_path_factory) -> dict[str, dict[str, float]]:
-    """Scores of TopK and gradient dictionaries on a small language model."""
-    scores = tmp_path_factory.mktemp("guided") / "scores.json"
-    _in_a_process(GRADIENT, scores)
+def walker(tmp_path_factory) -> dict[str, dict[str, float]]:
+    """Scores of TopK and gradient dictionaries and of transcoders on a small language model."""
+    scores = tmp_path_factory.mktemp("walker") / "scores.json"
+    _in_a_process(WALKER, scores)
     return json.loads(scores.read_text())
 
 

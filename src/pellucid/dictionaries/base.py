@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pellucid.core.config import Config
-from pellucid.core.errors import SiteError
+from pellucid.core.errors import ConfigError, SiteError
+from pellucid.dictionaries.directions import AtomInit
 from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import Form
 
@@ -25,6 +26,11 @@ class ArchitectureBase(Config):
 
     n_latents: int = Field(default=2304, ge=1, le=LARGEST)
     """Number of latents (dictionary width)."""
+    atom_init: AtomInit = "own"
+    """Where atoms point at the start: as the architecture has it; in orthonormal sets; along singular vectors of the site's
+    weights, unit vectors of its dimensions, or activations of a sample (these three with `atom_noise`)."""
+    atom_noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Length of the random vector added to each of these unit directions."""
 
 
 @dataclass
@@ -188,6 +194,20 @@ class Dictionary(nn.Module):
     ) -> None:
         """Do what `initialise` does for a dictionary whose target's activations at the same positions are `target`."""
         self.initialise(generator, sample)
+
+    @torch.no_grad()
+    def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:
+        """Turn the atoms, as `initialise` left them, to unit directions; lengths stay.
+
+        Rows of the encoder that point along their atom turn with it. ConfigError if the atoms are made of something else.
+        """
+        if "decoder" not in self._parameters:
+            raise ConfigError(f"the atoms of a {self.kind} dictionary are not free to start anywhere: use atom_init 'own'")
+        cosine = torch.nn.functional.cosine_similarity
+        tied = "encoder" in self._parameters and self.encoder.shape == self.decoder.shape
+        tied = tied and bool((cosine(self.encoder, self.decoder, dim=1) > 0.999).all())
+        for rows in (self.decoder, self.encoder) if tied else (self.decoder,):
+            rows.copy_(directions * rows.norm(dim=1, keepdim=True))
 
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""

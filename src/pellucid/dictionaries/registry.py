@@ -14,6 +14,7 @@ from pellucid.dictionaries.archetypal import ArchetypalDictionary
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
 from pellucid.dictionaries.codebook import CodebookDictionary
+from pellucid.dictionaries.directions import start_directions
 from pellucid.dictionaries.discrete import DiscreteDictionary
 from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.gba import GbaDictionary
@@ -86,13 +87,15 @@ def make_dictionary(
     *,
     target: Float[Tensor, "n o"] | None = None,
     d_out: int | None = None,
+    weights: Float[Tensor, "o r"] | None = None,
 ) -> Dictionary:
     """Make a dictionary for a site of width d_in, in float32 on the CPU, with its starting values, in training mode.
 
     The same config, generator state and sample give the same bytes. `sample` (activations of the site) is needed by
     the `bias_init` rules that look at data. Without a generator torch's global one is used.
     A transcoder writes another site: `target` are that site's activations at the positions of `sample`, `d_out` its width
-    (default: that of `target`, or d_in).
+    (default: that of `target`, or d_in). `weights`, a matrix that writes (or reads) the site where the atoms live, is needed
+    by `atom_init` 'weights'.
     Raises ConfigError if the architecture is unknown or cannot write another site, the width impossible, or a sample is
     needed and missing.
     """
@@ -101,6 +104,13 @@ def make_dictionary(
     if target is not None:
         _check_target(dictionary, sample, target)
     dictionary.initialise_pair(generator, sample, target)
+    if config.atom_init != "own":
+        rows = sample if target is None else target
+        dictionary.place_atoms(
+            start_directions(
+                config.atom_init, config.n_latents, d_out, config.atom_noise, generator=generator, sample=rows, weights=weights
+            )
+        )
     return dictionary
 
 

@@ -54,7 +54,7 @@ def infomec(sources: Int[Tensor, "n s"], latents: Num[Tensor, "rows z"], *, disc
         return InfoMEC(0.0, 0.0, 0.0, torch.zeros(n_s, 0, dtype=torch.float64), active)
     shares = torch.stack([_information(source, latents, discrete) / entropy(source) for source in sources.T])
     explicit = [explicitness(source, latents, discrete=discrete) for source in sources.T]
-    return InfoMEC(_gap(shares.T, n_s), _gap(shares, n_z) if n_z > 1 else float("nan"), sum(explicit) / n_s, shares, active)
+    return InfoMEC(gap(shares.T, n_s), gap(shares, n_z) if n_z > 1 else float("nan"), sum(explicit) / n_s, shares, active)
 
 
 def entropy(values: Num[Tensor, " n"]) -> float:
@@ -85,7 +85,7 @@ def explicitness(source: Int[Tensor, " n"], latents: Num[Tensor, "n z"], *, disc
     return (null - conditional) / null
 
 
-def _gap(shares: Float[Tensor, "a b"], n: int) -> float:
+def gap(shares: Float[Tensor, "a b"], n: int) -> float:
     """Return (mean over rows of largest / sum - 1 / n) / (1 - 1 / n); a row of zeros is spread evenly."""
     sums = shares.sum(dim=1)
     largest = torch.where(sums > 0, shares.amax(dim=1) / torch.where(sums > 0, sums, 1.0), 1 / n)

@@ -19,6 +19,7 @@ from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
+from pellucid.hosts.weights import site_weights
 from pellucid.kernels.ceiling import ceiling
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory, rewind
@@ -192,7 +193,12 @@ class Trainer:
         sample, target = samples[place.source], samples[place.target] if place.apart else None
         if config.init_from is None:
             generator = torch.Generator().manual_seed(config.seed)
-            dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample, target=target)
+            wanted = config.architecture.atom_init == "weights"
+            width = samples[place.target].shape[-1]
+            weights = site_weights(self.host, place.target, width).float().cpu() if wanted else None
+            dictionary = make_dictionary(
+                config.architecture, sample.shape[-1], generator, sample, target=target, weights=weights
+            )
             return Learner(name, config, self.config, self.host, dictionary.train(), group=self.group)
         dictionary, header = load_dictionary(config.init_from)
         for site, width in ((place.source, dictionary.d_in), (place.target, dictionary.d_out)):

@@ -1,4 +1,4 @@
-"""TopK and gradient dictionaries on a small language model trained here: python gradient_toy.py SCORES.json [BETA ...]."""
+"""TopK, gradient dictionaries and transcoders on a small language model: python walker_toy.py SCORES.json [BETA ...]."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from torch.nn.functional import cross_entropy
 
 from pellucid.core.config import build
 from pellucid.data import Batch, TensorData
-from pellucid.dictionaries import load_dictionary
-from pellucid.evaluation import evaluate
+from pellucid.evaluation import evaluate, load_run
+from pellucid.evaluation.run import run_targets
 from pellucid.hosts import Host
 from pellucid.training import FitConfig, fit
 
 VOCABULARY, CONTEXT, ROWS = 24, 16, 32
 LM_STEPS, STEPS, SITE = 300, 300, "layers.0"
+MLP = {"site": "layers.0.mlp.input", "target": "layers.0.mlp"}
+TRANSCODED = (1, 4, 16)
+"""Active latents of the transcoders."""
 
 
 class Chain(TensorData):
@@ -61,21 +64,22 @@ def small_lm(data: Chain) -> Host:
 
 
 def scored(betas: list[float]) -> dict[str, dict]:
-    """Train TopK and one gradient dictionary for each beta in one pass; return their scores."""
+    """Train TopK, a gradient dictionary for each beta and transcoders in one pass; return their scores."""
     data = Chain()
     host = small_lm(data)
     kinds = {"topk": {"kind": "topk"}, **{f"beta {beta:g}": {"kind": "gradient", "beta": beta} for beta in betas}}
     entries = {
         name: {"site": SITE, "architecture": {**kind, "n_latents": 64, "k": 3}, "lr": 3e-3} for name, kind in kinds.items()
     }
+    for k in TRANSCODED:
+        entries[f"transcoder {k}"] = {**MLP, "architecture": {"kind": "transcoder", "n_latents": 64, "k": k}, "lr": 3e-3}
     values = {"dictionaries": entries, "tokens": STEPS * ROWS * CONTEXT, "batch_rows": ROWS, "sample_rows": 64}
     values |= {"checkpoint_seconds": 1e6, "kernels": "plain", "log_every": 100, "dead_after": 50_000}
     with tempfile.TemporaryDirectory() as folder:
         run = fit(build(FitConfig, values), Path(folder) / "run", host=host, data=data)
-        loaded = {name: load_dictionary(run / "dictionaries" / name)[0] for name in entries}
-    site = host.site(SITE)
-    scores = evaluate(host, {name: (each, site) for name, each in loaded.items()}, data)
-    keys = ("l0", "ce_original", "ce_increase", "kl", "fvu", "alive")
+        loaded, headers = load_run(run, host)
+    scores = evaluate(host, loaded, data, targets=run_targets(host, headers))
+    keys = ("l0", "ce_original", "ce_increase", "kl", "fvu", "alive", "ce_zero_ablation")
     return {name: {key: scores[name][key] for key in keys} for name in entries}
 
 
