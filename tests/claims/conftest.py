@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 TOY = Path(__file__).parent / "digits_toy.py"
+WALKER = Path(__file__).parent / "walker_toy.py"
+SPRITES = Path(__file__).parent / "sprites_toy.py"
 PLANTED = Path(__file__).parent / "planted_toy.py"
 
 
@@ -39,4 +41,20 @@ def planted(tmp_path_factory) -> dict[str, dict[str, float]]:
     """Scores by name of the dictionaries of setup S, trained in a process of their own as the digits toy is."""
     scores = tmp_path_factory.mktemp("planted") / "scores.json"
     _in_a_process(PLANTED, scores)
+    return json.loads(scores.read_text())
+
+
+@pytest.fixture(scope="session")
+def walker(tmp_path_factory) -> dict[str, dict[str, float]]:
+    """Scores of TopK and gradient dictionaries and of transcoders on a small language model."""
+    scores = tmp_path_factory.mktemp("walker") / "scores.json"
+    _in_a_process(WALKER, scores)
+    return json.loads(scores.read_text())
+
+
+@pytest.fixture(scope="session")
+def sprites(tmp_path_factory) -> dict[str, dict[str, float]]:
+    """InfoMEC and what else is claimed of quantised latent autoencoders on images with known sources."""
+    scores = tmp_path_factory.mktemp("sprites") / "scores.json"
+    _in_a_process(SPRITES, scores)
     return json.loads(scores.read_text())

@@ -24,18 +24,27 @@ SETTINGS = {
     "threshold": {"target_l0": 3.0},
     "codebook": {"k": 3},
     "discrete": {"l1": 1e-3},
+    "gradient": {"k": 3},
+    "latent_quantization": {"n_values": 4, "hidden": (16,), "weight_decay": 0.01},
+    "snmf": {"winners": 0.5, "iterations": 10},
+    "transcoder": {"k": 3},
+    "skip_transcoder": {"k": 3},
 }
+ACROSS = {"site": "layers.0", "target": "layers.1"}
+PLACES = {"transcoder": ACROSS, "skip_transcoder": ACROSS}
+"""Where they read and write; by default the output of block 1."""
 
-LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4}
+LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4, "skip_transcoder": 1e-3}
 """Of those that start near the data or whose every atom is in use."""
 
 
 @pytest.fixture(params=list(ARCHITECTURES))
 def dictionaries(request):
     architecture = {"kind": request.param, **SMALL, **SETTINGS.get(request.param, {})}
-    kinds = ("local", "e2e", "e2e+ds")
+    kinds = ("local", "e2e", "e2e+ds") if ARCHITECTURES[request.param].by_gradient else ("local",)
+    place = PLACES.get(request.param, {"site": "layers.1"})
     return {
-        kind: {"site": "layers.1", "architecture": architecture, "objective": {"kind": kind}, "lr": LR.get(request.param, 1e-2)}
+        kind: {**place, "architecture": architecture, "objective": {"kind": kind}, "lr": LR.get(request.param, 1e-2)}
         for kind in kinds
     }
 

@@ -30,6 +30,8 @@ class Fit(Verb, FitConfig):
     """Dictionaries by name, in a YAML file."""
     site: str | None = None
     """Where the dictionary reads and writes, like layers.14 or layers.14.mlp (default layers.14)."""
+    target: str | None = None
+    """Where a transcoder writes, like layers.14.mlp for site layers.14.mlp.input (default: the site)."""
     architecture: str | None = None
     """Kind of dictionary (default topk); each with its settings below."""
     objective: str | None = None
@@ -62,7 +64,7 @@ class Fit(Verb, FitConfig):
 
 def fit_config(options: Fit) -> FitConfig:
     """Return the FitConfig that the flags and the YAML file describe; ConfigError if they contradict each other."""
-    names = ("site", "objective", "architecture", "n_latents", "k", "l1", "target_l0", "lr", "init_from")
+    names = ("site", "target", "objective", "architecture", "n_latents", "k", "l1", "target_l0", "lr", "init_from")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     values = {name: getattr(options, name) for name in FitConfig.model_fields}
     if not given:
@@ -72,7 +74,7 @@ def fit_config(options: Fit) -> FitConfig:
         raise ConfigError(f"flags {sorted(given)} describe one dictionary, but the file names {named}; use one or the other")
     base = options.dictionaries["main"].model_dump(mode="json")
     changed = dict(base)
-    for name in ("site", "lr", "init_from"):
+    for name in ("site", "target", "lr", "init_from"):
         changed[name] = given.get(name, base[name])
     if "objective" in given:
         changed["objective"] = {"kind": given["objective"]}

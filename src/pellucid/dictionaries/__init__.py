@@ -9,16 +9,25 @@ from pellucid.dictionaries.discrete import DiscreteConfig, DiscreteDictionary
 from pellucid.dictionaries.files import DictionaryHeader, load_dictionary, save_dictionary
 from pellucid.dictionaries.gated import GatedConfig, GatedDictionary
 from pellucid.dictionaries.gba import GbaConfig, GbaDictionary
+from pellucid.dictionaries.gradient import GradientConfig, GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluConfig, JumpReluDictionary
+from pellucid.dictionaries.latent_quantization import LatentQuantizationConfig, LatentQuantizationDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
 from pellucid.dictionaries.mode import inference
 from pellucid.dictionaries.p_anneal import GatedPAnnealConfig, GatedPAnnealDictionary, PAnnealConfig, PAnnealDictionary
 from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
 from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
+from pellucid.dictionaries.snmf import SnmfConfig, SnmfDictionary, factorised
 from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaConfig, TopAfaDictionary
 from pellucid.dictionaries.topk import TopKConfig, TopKDictionary
+from pellucid.dictionaries.transcoder import (
+    SkipTranscoderConfig,
+    SkipTranscoderDictionary,
+    TranscoderConfig,
+    TranscoderDictionary,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -42,8 +51,12 @@ __all__ = [
     "GatedPAnnealDictionary",
     "GbaConfig",
     "GbaDictionary",
+    "GradientConfig",
+    "GradientDictionary",
     "JumpReluConfig",
     "JumpReluDictionary",
+    "LatentQuantizationConfig",
+    "LatentQuantizationDictionary",
     "MatchingPursuitConfig",
     "MatchingPursuitDictionary",
     "MatryoshkaConfig",
@@ -52,12 +65,19 @@ __all__ = [
     "PAnnealDictionary",
     "ReluConfig",
     "ReluDictionary",
+    "SkipTranscoderConfig",
+    "SkipTranscoderDictionary",
+    "SnmfConfig",
+    "SnmfDictionary",
     "ThresholdConfig",
     "ThresholdDictionary",
     "TopAfaConfig",
     "TopAfaDictionary",
     "TopKConfig",
     "TopKDictionary",
+    "TranscoderConfig",
+    "TranscoderDictionary",
+    "factorised",
     "inference",
     "load_dictionary",
     "make_dictionary",

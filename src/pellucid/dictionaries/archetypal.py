@@ -125,7 +125,7 @@ class ArchetypalDictionary(Dictionary):
                 f"Raise sample_rows, or lower n_points or n_latents"
             )
         self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
-        chosen = _chosen(sample.double(), self.config.count, self.config.points, generator)
+        chosen = chosen_points(sample.double(), self.config.count, self.config.points, generator)
         norm = chosen.square().sum(dim=-1).mean().sqrt()
         if not 0 < norm < float("inf"):
             raise ConfigError(f"the points have norm {float(norm)}: the sample is all zero or not finite. Check the site")
@@ -146,7 +146,9 @@ class ArchetypalDictionary(Dictionary):
         return found + ([f"a row of 'mixture' misses the sum 1 by {off}"] if off > slack else [])
 
 
-def _chosen(sample: Float[Tensor, "n d"], count: int, how: str, generator: torch.Generator | None) -> Float[Tensor, "p d"]:
+def chosen_points(
+    sample: Float[Tensor, "n d"], count: int, how: str, generator: torch.Generator | None
+) -> Float[Tensor, "p d"]:
     """Return `count` rows of the sample, or centroids of k-means that starts from them."""
     rows = sample[torch.randperm(len(sample), generator=generator)[:count]]
     if how == "samples":

@@ -33,16 +33,22 @@ def auxiliary_term(
     @ their atoms, without decoder_bias. Gradients reach the dead latents' encoder rows, encoder biases and decoder
     rows, and nothing else. The dictionary's config is an `AuxiliaryConfig`.
     """
+    x = dictionary.accept(x).detach()
+    # Computed again with the input detached: forward.pre would carry gradients to decoder_bias and to the site.
+    return residual_term(dictionary, x - forward.reconstruction.detach(), x - dictionary.decoder_bias.detach(), dead)
+
+
+def residual_term(
+    dictionary: Dictionary, residual: Float[Tensor, "n o"], read: Float[Tensor, "n d"], dead: Bool[Tensor, " m"]
+) -> dict[str, Tensor]:
+    """Return the auxiliary term for this residual and for what the encoder reads, both without gradients."""
     config = dictionary.config
     assert isinstance(config, AuxiliaryConfig)
     rows = dead.nonzero().squeeze(-1)
     if len(rows) == 0 or config.aux_coefficient == 0:
         return {}
-    aux_k = min(config.aux_k or max(dictionary.d_in // 2, 1), len(rows))
-    x = dictionary.accept(x).detach()
-    residual = x - forward.reconstruction.detach()
-    # Computed again with the input detached: forward.pre would carry gradients to decoder_bias and to the site.
-    pre = linear(x - dictionary.decoder_bias.detach(), dictionary.encoder[rows], dictionary.encoder_bias[rows])
+    aux_k = min(config.aux_k or max(dictionary.d_out // 2, 1), len(rows))
+    pre = linear(read, dictionary.encoder[rows], dictionary.encoder_bias[rows])
     indices, values = keep_largest(pre, aux_k)
     error = (weighted_rows(dictionary.decoder[rows], indices, values) - residual).square().sum(dim=-1).mean()
     variance = dictionary.batch_mean((residual - dictionary.batch_mean(residual)).square().sum(dim=-1))

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pellucid.core.config import Config
-from pellucid.core.errors import SiteError
+from pellucid.core.errors import ConfigError, SiteError
+from pellucid.dictionaries.directions import AtomInit
 from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import Form
 
@@ -25,6 +26,11 @@ class ArchitectureBase(Config):
 
     n_latents: int = Field(default=2304, ge=1, le=LARGEST)
     """Number of latents (dictionary width)."""
+    atom_init: AtomInit = "own"
+    """Where atoms point at the start: as the architecture has it; in orthonormal sets; along singular vectors of the site's
+    weights, unit vectors of its dimensions, or activations of a sample (these three with `atom_noise`)."""
+    atom_noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Length of the random vector added to each of these unit directions."""
 
 
 @dataclass
@@ -35,8 +41,8 @@ class Forward:
     builds the dense form when it is first asked for.
     """
 
-    reconstruction: Float[Tensor, "n d"]
-    """What stands in for the activations, in their units."""
+    reconstruction: Float[Tensor, "n o"]
+    """What stands in for the activations, in their units; for a transcoder those of its target."""
     pre: Float[Tensor, "n m"] | Float[Tensor, " e"] | None = None
     """Encoder output before the activation function: whole, or of the entries alone."""
     dense: Float[Tensor, "n m"] | None = None
@@ -45,6 +51,8 @@ class Forward:
     """Which codes may be nonzero; every other code is 0."""
     values: Float[Tensor, " e"] | None = None
     """Codes of the entries; may hold zeros."""
+    target: Float[Tensor, "n o"] | None = None
+    """What the reconstruction should be, set by who trains it; None where that is the input itself."""
 
     @property
     def codes(self) -> Float[Tensor, "n m"]:
@@ -92,6 +100,7 @@ class Dictionary(nn.Module):
       encoder_bias [m]
       decoder      [m, d]   reconstruction = codes @ decoder + decoder_bias; row i is the atom of latent i
       decoder_bias [d]
+    A transcoder's decoder has the width o of its target in the place of d.
 
     A subclass sets `kind` and `Config`, and writes `preactivations`, `encode`, `decode`, `forward` and `initialise`. What
     it needs beside parameters is a buffer of the same dtype: then it is in its file, in checkpoints and in warm starts.
@@ -108,10 +117,17 @@ class Dictionary(nn.Module):
     """Ways in which ranks may train it together (`parallel` of a fit). 'data' asks that the codes of a row depend on that row
     alone and that whatever else depends on the batch goes through `batch_mean`; 'latents' asks for a sharded form."""
 
-    def __init__(self, config: ArchitectureBase, d_in: int) -> None:
+    transcodes: ClassVar[bool] = False
+    """True if it can write another site than it reads; its class then takes `d_out` too."""
+    by_gradient: ClassVar[bool] = True
+    """False if `learn` is its whole update: no gradient, no optimizer, and only the local objective."""
+    guided: ClassVar[bool] = False
+    """True if it wants the gradient of the host's loss at its site before each pass of training (`guide`)."""
+
+    def __init__(self, config: ArchitectureBase, d_in: int, d_out: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.d_in = d_in
+        self.d_in, self.d_out = d_in, d_out or d_in
         self.form: Form | None = None
         self.batch_mean: Callable[[Tensor], Tensor] = mean_over_rows
         """Mean over the tokens of a batch, [n, ...] -> [...], without gradients across ranks where ranks share the batch."""
@@ -123,6 +139,20 @@ class Dictionary(nn.Module):
         self.encoder_bias = nn.Parameter(torch.zeros(m))
         self.decoder = nn.Parameter(torch.zeros(m, d))
         self.decoder_bias = nn.Parameter(torch.zeros(d))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay of `decayed`, per unit of learning rate: what AdamW takes."""
+        return 0.0
+
+    def decayed(self) -> list[nn.Parameter]:
+        """Return the parameters that `weight_decay` holds for."""
+        return []
 
     @property
     def n_latents(self) -> int:
@@ -156,8 +186,38 @@ class Dictionary(nn.Module):
         """Set every parameter to its starting value, using a sample of activations where the config needs one."""
         raise NotImplementedError
 
+    def initialise_pair(
+        self,
+        generator: torch.Generator | None,
+        sample: Float[Tensor, "n d"] | None,
+        target: Float[Tensor, "n o"] | None,
+    ) -> None:
+        """Do what `initialise` does for a dictionary whose target's activations at the same positions are `target`."""
+        self.initialise(generator, sample)
+
+    @torch.no_grad()
+    def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:
+        """Turn the atoms, as `initialise` left them, to unit directions; lengths stay.
+
+        Rows of the encoder that point along their atom turn with it. ConfigError if the atoms are made of something else.
+        """
+        if "decoder" not in self._parameters:
+            raise ConfigError(f"the atoms of a {self.kind} dictionary are not free to start anywhere: use atom_init 'own'")
+        cosine = torch.nn.functional.cosine_similarity
+        tied = "encoder" in self._parameters and self.encoder.shape == self.decoder.shape
+        tied = tied and bool((cosine(self.encoder, self.decoder, dim=1) > 0.999).all())
+        for rows in (self.decoder, self.encoder) if tied else (self.decoder,):
+            rows.copy_(directions * rows.norm(dim=1, keepdim=True))
+
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""
+
+    def learn(self, x: Float[Tensor, "n d"]) -> None:
+        """Take one update for a batch, where `by_gradient` is False."""
+        raise NotImplementedError
+
+    def guide(self, gradient: Float[Tensor, "n d"]) -> None:
+        """Hear the gradient of the host's summed loss at the rows of the next pass; by default nothing comes of it."""
 
     def before_step(self) -> None:
         """Change gradients before clipping and the optimizer's step; by default nothing."""
@@ -187,7 +247,7 @@ class Dictionary(nn.Module):
                 f"the {self.kind} dictionary reads activations of width {self.d_in}, got width {x.shape[-1]}. "
                 f"Is it used at the site it was trained on?"
             )
-        dtype = self.encoder.dtype
+        dtype = self.dtype
         if torch.promote_types(x.dtype, dtype) != dtype:
             raise SiteError(
                 f"the {self.kind} dictionary holds {dtype} and would round activations of {x.dtype}. "

@@ -132,6 +132,14 @@ class CodebookDictionary(Dictionary):
             self.codes.copy_((directions * pieces.norm(dim=-1).mean(dim=1).view(groups, 1, 1) / share).flatten(0, 1))
 
     @torch.no_grad()
+    def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:
+        """Turn each code to its own piece of a direction; lengths stay."""
+        groups = self.config.n_groups
+        cut = directions.view(groups, self.n_latents // groups, groups, -1)
+        pieces = torch.cat([cut[group, :, group] for group in range(groups)])
+        self.codes.copy_(normalize(pieces, dim=1) * self.codes.norm(dim=1, keepdim=True))
+
+    @torch.no_grad()
     def _choice(self, pre: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
         groups, k = self.config.n_groups, self.config.k
         chosen = pre.unflatten(-1, (groups, -1)).topk(k, dim=-1, sorted=False).indices

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pellucid.core import files
 from pellucid.core.config import Config, build
-from pellucid.core.errors import FileFormatError, NumericsError, raise_all
+from pellucid.core.errors import ConfigError, FileFormatError, NumericsError, raise_all
 from pellucid.core.header import read_header
 from pellucid.dictionaries.base import LARGEST, Dictionary
 from pellucid.dictionaries.registry import AnyArchitecture, empty_dictionary
@@ -35,7 +35,9 @@ class HostRecord(Config):
     name: str
     """Name or path the host was loaded from."""
     weights_sha256: str
-    """Hash of the host's weights, compared when the dictionary is used."""
+    """Hash of the host's weights at the site, compared when the dictionary is used."""
+    target_weights_sha256: str | None = None
+    """The same at the target, where that is another site."""
 
 
 class DictionaryHeader(Config):
@@ -48,9 +50,13 @@ class DictionaryHeader(Config):
     name: str = ""
     """Name of the dictionary in its run."""
     site: str
-    """Canonical name of the site it reads and writes."""
+    """Name of the site it reads, and writes unless there is a target."""
+    target: str | None = None
+    """Name of the site it writes, where that is another one (a transcoder)."""
     d_in: int = Field(ge=1, le=LARGEST)
     """Width of the site."""
+    d_out: int | None = Field(default=None, ge=1, le=LARGEST)
+    """Width of the target; None: that of the site."""
     dtype: Literal["float32", "float64", "float16", "bfloat16"]
     """Type of the weights."""
     architecture: AnyArchitecture
@@ -70,8 +76,8 @@ class DictionaryHeader(Config):
 def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str, Any]) -> None:
     """Write a dictionary to `folder`, whole or not at all; an older one there is replaced.
 
-    `header` holds at least site (str), objective (dict), host (dict: name, weights_sha256) and tokens (int); name (str)
-    and provenance (dict) are optional. Format, architecture, widths, dtype and hash are filled in.
+    `header` holds at least site (str), objective (dict), host (dict: name, weights_sha256) and tokens (int); name (str),
+    target (str, a transcoder's) and provenance (dict) are optional. Format, architecture, widths, dtype and hash are filled in.
     Raises ConfigError listing what the header lacks or has too much, NumericsError naming weights that are not finite,
     FileFormatError if `folder` holds anything but a dictionary.
     """
@@ -83,7 +89,8 @@ def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str
         "format": FORMAT,
         "version": VERSION,
         "d_in": dictionary.d_in,
-        "dtype": str(dictionary.decoder.dtype).removeprefix("torch."),
+        "d_out": dictionary.d_out if dictionary.d_out != dictionary.d_in else None,
+        "dtype": str(dictionary.dtype).removeprefix("torch."),
         "architecture": dictionary.config.model_dump(mode="json"),
         "weights_sha256": "0" * 64,
     }
@@ -124,7 +131,7 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
         )
     dtype = DTYPES[header.dtype]
     with torch.device("meta"):  # shapes without memory
-        dictionary = empty_dictionary(header.architecture, header.d_in).to(dtype)
+        dictionary = _described(header).to(dtype)
     shapes = {name: tuple(tensor.shape) for name, tensor in dictionary.state_dict().items()}
     tensors = files.load_tensors(weights, shapes)
     problems = [f"tensor '{name}' is {t.dtype}, wanted {dtype}" for name, t in sorted(tensors.items()) if t.dtype != dtype]
@@ -133,6 +140,14 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
     dictionary.load_state_dict(tensors, assign=True)
     raise_all(dictionary.problems(), FileFormatError, title=f"{weights} holds what no training leaves")
     return dictionary.to(device).eval(), header.model_dump(mode="json")
+
+
+def _described(header: DictionaryHeader) -> Dictionary:
+    """Return an empty dictionary of the header's widths; ConfigError is a fault of the file here."""
+    try:
+        return empty_dictionary(header.architecture, header.d_in, header.d_out)
+    except ConfigError as error:
+        raise FileFormatError(f"{CONFIG_FILE} of dictionary '{header.name}': {error}") from error
 
 
 def _refuse_non_finite(tensors: dict[str, torch.Tensor], what: str, error: type[NumericsError | FileFormatError]) -> None:

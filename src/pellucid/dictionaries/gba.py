@@ -154,6 +154,11 @@ class GbaDictionary(Dictionary):
         self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
         self.input_scale.fill_(input_scale(sample, self.decoder_bias))
 
+    @torch.no_grad()
+    def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:
+        """Turn the directions that encoder and decoder share."""
+        self.encoder.copy_(directions)
+
     def problems(self) -> list[str]:
         """Return what no training could have left in the buffers."""
         above = int((self.encoder_bias > 0).sum())

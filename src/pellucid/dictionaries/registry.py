@@ -14,17 +14,22 @@ from pellucid.dictionaries.archetypal import ArchetypalDictionary
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
 from pellucid.dictionaries.codebook import CodebookDictionary
+from pellucid.dictionaries.directions import start_directions
 from pellucid.dictionaries.discrete import DiscreteDictionary
 from pellucid.dictionaries.gated import GatedDictionary
 from pellucid.dictionaries.gba import GbaDictionary
+from pellucid.dictionaries.gradient import GradientDictionary
 from pellucid.dictionaries.jumprelu import JumpReluDictionary
+from pellucid.dictionaries.latent_quantization import LatentQuantizationDictionary
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
 from pellucid.dictionaries.p_anneal import GatedPAnnealDictionary, PAnnealDictionary
 from pellucid.dictionaries.relu import ReluDictionary
+from pellucid.dictionaries.snmf import SnmfDictionary
 from pellucid.dictionaries.threshold import ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaDictionary
 from pellucid.dictionaries.topk import TopKDictionary
+from pellucid.dictionaries.transcoder import SkipTranscoderDictionary, TranscoderDictionary
 
 ARCHITECTURES: dict[str, type[Dictionary]] = {
     "relu": ReluDictionary,
@@ -42,6 +47,11 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
     "threshold": ThresholdDictionary,
     "codebook": CodebookDictionary,
     "discrete": DiscreteDictionary,
+    "gradient": GradientDictionary,
+    "latent_quantization": LatentQuantizationDictionary,
+    "snmf": SnmfDictionary,
+    "transcoder": TranscoderDictionary,
+    "skip_transcoder": SkipTranscoderDictionary,
 }
 """Name -> class; the name is the config's `kind`."""
 
@@ -74,23 +84,60 @@ def make_dictionary(
     d_in: int,
     generator: torch.Generator | None = None,
     sample: Float[Tensor, "n d"] | None = None,
+    *,
+    target: Float[Tensor, "n o"] | None = None,
+    d_out: int | None = None,
+    weights: Float[Tensor, "o r"] | None = None,
 ) -> Dictionary:
     """Make a dictionary for a site of width d_in, in float32 on the CPU, with its starting values, in training mode.
 
     The same config, generator state and sample give the same bytes. `sample` (activations of the site) is needed by
     the `bias_init` rules that look at data. Without a generator torch's global one is used.
-    Raises ConfigError if the architecture is unknown, the width impossible, or a sample is needed and missing.
+    A transcoder writes another site: `target` are that site's activations at the positions of `sample`, `d_out` its width
+    (default: that of `target`, or d_in). `weights`, a matrix that writes (or reads) the site where the atoms live, is needed
+    by `atom_init` 'weights'.
+    Raises ConfigError if the architecture is unknown or cannot write another site, the width impossible, or a sample is
+    needed and missing.
     """
-    dictionary = empty_dictionary(config, d_in)
-    dictionary.initialise(generator, sample)
+    d_out = d_out or (d_in if target is None else target.shape[1])
+    dictionary = empty_dictionary(config, d_in, d_out)
+    if target is not None:
+        _check_target(dictionary, sample, target)
+    dictionary.initialise_pair(generator, sample, target)
+    if config.atom_init != "own":
+        rows = sample if target is None else target
+        dictionary.place_atoms(
+            start_directions(
+                config.atom_init, config.n_latents, d_out, config.atom_noise, generator=generator, sample=rows, weights=weights
+            )
+        )
     return dictionary
 
 
-def empty_dictionary(config: ArchitectureBase, d_in: int) -> Dictionary:
+def _check_target(dictionary: Dictionary, sample: Tensor | None, target: Tensor) -> None:
+    if not dictionary.transcodes:
+        raise ConfigError(f"{dictionary.kind} writes the site it reads, so it takes no target. {transcoding()}")
+    if target.shape[1] != dictionary.d_out:
+        raise ConfigError(f"the target's sample has width {target.shape[1]}, but d_out is {dictionary.d_out}")
+    if sample is not None and len(sample) != len(target):
+        raise ConfigError(f"the sample has {len(sample)} rows, that of the target {len(target)}; wanted the same positions")
+
+
+def transcoding() -> str:
+    """Return a sentence that names the architectures with a target."""
+    return f"Architectures that can have another target: {', '.join(n for n, cls in ARCHITECTURES.items() if cls.transcodes)}."
+
+
+def empty_dictionary(config: ArchitectureBase, d_in: int, d_out: int | None = None) -> Dictionary:
     """Make a dictionary of the config's architecture with all parameters zero; ConfigError as in `make_dictionary`."""
     kind = getattr(config, "kind", None)
     if kind not in ARCHITECTURES:
         raise ConfigError(_unknown(kind))
     if not 1 <= d_in <= LARGEST:
         raise ConfigError(f"d_in is {d_in}, wanted a site width between 1 and {LARGEST}")
-    return ARCHITECTURES[kind](config, d_in)
+    cls = ARCHITECTURES[kind]
+    if cls.transcodes:
+        return cls(config, d_in, d_out)
+    if d_out not in (None, d_in):
+        raise ConfigError(f"{kind} reads width {d_in} and cannot write width {d_out}. {transcoding()}")
+    return cls(config, d_in)

@@ -88,6 +88,12 @@ class ThresholdDictionary(JumpReluDictionary):
         self.input_scale.fill_(self.config.input_scale or self.d_in**0.5)
         self.log_threshold.fill_(float(torch.log(self.config.threshold_init * self.input_scale)))
 
+    @torch.no_grad()
+    def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:
+        """Turn the atoms; their S-norm stays 1."""
+        self.decoder.copy_(directions)
+        self._unit()
+
     def before_step(self) -> None:
         """Gradients stay as they are: the length that `after_step` restores is not Euclidean."""
 

@@ -19,6 +19,7 @@ from pellucid.evaluation.reconstruction import Reconstruction
 from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass, rows_of
 from pellucid.kernels.divergence import Teacher
+from pellucid.training.places import Place, same_positions
 
 EDGES = [-6.0 + 0.25 * i for i in range(25)]
 """Edges of the density histogram, log10 of the share of tokens a latent fires on."""
@@ -33,24 +34,28 @@ def evaluate(
     dictionaries: Mapping[str, tuple[Dictionary, Site]],
     data: DataSource,
     *,
+    targets: Mapping[str, Site] | None = None,
     rows: int | None = None,
     batch_rows: int = 8,
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of each dictionary by name, on the first `rows` held-out rows (all if None).
 
-    Every metric is a mean over all kept positions, whatever the size of a batch. Definitions: `Fidelity`, `Reconstruction`
-    and `FiringCounter`; `ce_recovered_vs_zero` and `ce_recovered_vs_mean` are 1 - ce_increase / ce_increase of putting
-    zeros, or the mean activation over the first training rows, at the kept positions; `downstream_mse` is the mean squared
-    difference of spliced and original values at the output of every later block.
+    `targets` names the site a dictionary writes where that is not the one it reads (a transcoder): what is reconstructed,
+    replaced and ablated is then the target. Every metric is a mean over all kept positions, whatever the size of a batch.
+    Definitions: `Fidelity`, `Reconstruction` and `FiringCounter`; `ce_recovered_vs_zero` and `ce_recovered_vs_mean` are
+    1 - ce_increase / ce_increase of putting zeros, or the mean activation over the first training rows, at the kept
+    positions; `downstream_mse` is the mean squared difference of spliced and original values at the output of every later
+    block.
     """
     keep_freed_memory()
-    sites = list(dict.fromkeys(site for _, site in dictionaries.values()))
+    places = {name: Place(site, (targets or {}).get(name, site)) for name, (_, site) in dictionaries.items()}
+    sites = list(dict.fromkeys(place.target for place in places.values()))
     total = min(rows or data.n_held_out, data.n_held_out)
     with host.held(), torch.no_grad(), inference([dictionary for dictionary, _ in dictionaries.values()]):
         example = data.train_batch(0, 1).to(host.device).inputs
         host.prepare(example, sites)
         means = _means(host, data.train_batch(0, min(MEAN_ROWS, data.n_train)).to(host.device), sites)
-        scoring = _Scoring(host, dictionaries, means, host.find_head(example))
+        scoring = _Scoring(host, dictionaries, places, means, host.find_head(example))
         with Ticker("evaluating", total, unit="rows") as ticker:
             for batch in data.held_out_batches(batch_rows, total):
                 scoring.update(batch.to(host.device))
@@ -60,7 +65,10 @@ def evaluate(
 
 def check_host(host: Host, header: Mapping[str, Any], site: Site) -> None:
     """Warn by name if a dictionary was trained on a host with other weights at its site."""
-    if header["host"]["weights_sha256"] != host.weights_digest(site):
+    digests = {"weights_sha256": site}
+    if header.get("target") is not None:
+        digests["target_weights_sha256"] = host.site(header["target"])
+    if any(header["host"].get(key) != host.weights_digest(place) for key, place in digests.items()):
         warnings.warn(
             f"dictionary '{header['name']}' was trained on host '{header['host']['name']}', whose weights at site '{site}' "
             f"differ from those of '{host.name}'; its numbers here say little",
@@ -71,9 +79,15 @@ def check_host(host: Host, header: Mapping[str, Any], site: Site) -> None:
 
 class _Scoring:
     def __init__(
-        self, host: Host, dictionaries: Mapping[str, tuple[Dictionary, Site]], means: Mapping[Site, Tensor], head: Head | None
+        self,
+        host: Host,
+        dictionaries: Mapping[str, tuple[Dictionary, Site]],
+        places: Mapping[str, Place],
+        means: Mapping[Site, Tensor],
+        head: Head | None,
     ) -> None:
         self.host, self.dictionaries, self.means, self.head = host, dictionaries, means, head
+        self.places = places
         self.sites = sites = list(means)
         self.later = {site: host.downstream(site, last=True) for site in sites}
         self.fidelity = {name: Fidelity() for name in dictionaries}
@@ -85,6 +99,7 @@ class _Scoring:
     def update(self, batch: Batch) -> None:
         """Count one batch."""
         capture = [later for site in self.sites for later in self.later[site]]
+        capture += [place.source for place in self.places.values() if place.apart]
         shared = SharedPass(self.host, batch.inputs, batch.keep, splice=self.sites, capture=capture, head=self.head)
         assert shared.features is not None
         teacher = Teacher(shared.readout, shared.features, shared=True)
@@ -94,19 +109,21 @@ class _Scoring:
             for kind, value in (("zero", torch.zeros_like(mean)), ("mean", mean)):
                 spliced = shared.splice(site, value.expand_as)
                 self.ablations[site, kind].update(teacher, spliced.features, labels)
-        for name, (dictionary, site) in self.dictionaries.items():
-            self._score(name, dictionary, site, shared, teacher, labels)
+        for name in self.dictionaries:
+            self._score(name, shared, teacher, labels)
 
-    def _score(
-        self, name: str, dictionary: Dictionary, site: Site, shared: SharedPass, teacher: Teacher, labels: Tensor | None
-    ) -> None:
+    def _score(self, name: str, shared: SharedPass, teacher: Teacher, labels: Tensor | None) -> None:
+        dictionary, place = self.dictionaries[name][0], self.places[name]
+
         def replace(rows: Tensor) -> Tensor:
-            forward = dictionary(rows.float())
+            read = shared.rows(place.source) if place.apart else rows
+            same_positions(read, rows, place)
+            forward = dictionary(read.float())
             self.counters[name].update(forward.codes)
             self.local.setdefault(name, Reconstruction(rows.shape[-1], rows.device)).update(rows, forward.reconstruction)
             return forward.reconstruction
 
-        spliced = shared.splice(site, replace, self.later[site])
+        spliced = shared.splice(place.target, replace, self.later[place.target])
         self.fidelity[name].update(teacher, spliced.features, labels)
         for later, value in spliced.values.items():
             sums = self.downstream[name].setdefault(later, Reconstruction(value.shape[-1], value.device))
@@ -114,7 +131,7 @@ class _Scoring:
 
     def scores(self, name: str) -> dict[str, Any]:
         """Return one dictionary's scores."""
-        _, site = self.dictionaries[name]
+        site = self.places[name].target
         found = self.fidelity[name].scores()
         counter, local = self.counters[name], self.local[name]
         zero, mean = (self.ablations[site, kind].scores() for kind in ("zero", "mean"))

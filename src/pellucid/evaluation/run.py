@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,16 @@ def load_run(run: Path, host: Host) -> tuple[dict[str, tuple[Dictionary, Site]],
     return dictionaries, headers
 
 
+def run_targets(host: Host, headers: Mapping[str, Mapping[str, Any]]) -> dict[str, Site]:
+    """Return by name the sites that dictionaries write, of those that write another site than they read."""
+    return {name: host.site(header["target"]) for name, header in headers.items() if header.get("target") is not None}
+
+
 def evaluate_run(run: Path, host: Host, data: DataSource, *, rows: int | None = None, batch_rows: int = 8) -> dict[str, Any]:
     """Score every dictionary of a run on held-out data; write scores.json and summary.json and return the summary."""
     dictionaries, headers = load_run(run, host)
-    scores = evaluate(host, dictionaries, data, rows=rows, batch_rows=batch_rows)
+    targets = run_targets(host, headers)
+    scores = evaluate(host, dictionaries, data, targets=targets, rows=rows, batch_rows=batch_rows)
     files.write_json(run / "scores.json", finite(scores))
     described = data.describe()
     summary = {
@@ -64,6 +71,7 @@ def _row(name: str, header: dict[str, Any], scores: dict[str, Any]) -> dict[str,
         "objective": header["objective"]["kind"],
         "architecture": architecture["kind"],
         "site": header["site"],
+        **({"target": header["target"]} if header.get("target") is not None else {}),
         "n_latents": architecture["n_latents"],
         **setting,
         "tokens": header["tokens"],

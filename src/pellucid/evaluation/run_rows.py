@@ -22,6 +22,7 @@ class Row:
     name: str
     host: str
     site: str
+    """Site it reads; "site -> target" for one that writes another."""
     architecture: str
     objective: str
     setting: str
@@ -123,6 +124,8 @@ def _rows_of(run: Path, run_name: str) -> list[Row]:
         held_out = _number(scores.get(name, {}).get("tokens"), f"{run}/scores.json: 'tokens' of '{name}'", problems)
         definition = entry.get("alive_definition") or scores.get(name, {}).get("alive_definition")
         words: dict[str, Any] = {key: str(entry.get(key) or "not stated") for key in ("site", "architecture", "objective")}
+        if entry.get("target"):
+            words["site"] += f" -> {entry['target']}"
         texts: dict[str, Any] = {"host": str(summary.get("host") or "not stated"), "setting": setting(entry)}
         optional: dict[str, Any] = {"data_digest": _text(digest), "alive_definition": _text(definition)}
         rows.append(Row(run=run_name, name=name, held_out_tokens=held_out, **words, **texts, **optional, **numbers))

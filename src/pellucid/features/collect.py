@@ -15,6 +15,7 @@ from pellucid.core.logging import log
 from pellucid.data import DataSource
 from pellucid.dictionaries import Dictionary
 from pellucid.evaluation import load_run
+from pellucid.evaluation.run import run_targets
 from pellucid.features.codes import count_firings
 from pellucid.features.examples import Example, sample_latents, top_examples
 from pellucid.features.logit_effects import LogitEffects, logit_effects, top_tokens
@@ -48,13 +49,14 @@ def collect_features(
     """
     if data.tokens_text(data.held_out_rows(torch.arange(min(1, data.n_held_out)))) is None:
         return {}
-    dictionaries, _ = load_run(Path(run), host)
+    dictionaries, headers = load_run(Path(run), host)
     with host.held():
         counters = count_firings(host, data, dictionaries, rows=rows, batch_rows=batch_rows)
         densities = {name: counter.density().cpu() for name, counter in counters.items()}
         latents = {name: sample_latents(counters[name].firings, n_features, seed) for name in dictionaries}
         examples = top_examples(host, data, dictionaries, latents, rows=rows, batch_rows=batch_rows)
-        effects = _effects(host, data, dictionaries, latents)
+        written = dictionaries | {name: (dictionaries[name][0], at) for name, at in run_targets(host, headers).items()}
+        effects = _effects(host, data, written, latents)
     return {
         name: [
             _feature(latent, densities[name], examples[name][latent], effects[name], place, _tokenizer(host, data))

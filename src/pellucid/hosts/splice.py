@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from pellucid.core.errors import SiteError
@@ -42,6 +42,9 @@ class SharedPass:
 
     Positions where `keep` is False pass through a splice unchanged.
     """
+
+    labels: Int[Tensor, " n"] | None = None
+    """Labels of the kept positions, -100 for none; set by who runs the batch, where something wants a loss."""
 
     def __init__(
         self,

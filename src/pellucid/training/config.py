@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from pellucid.core.config import Config
 from pellucid.data import TextConfig
 from pellucid.data.store import StoreConfig
-from pellucid.dictionaries import AnyArchitecture, TopKConfig
+from pellucid.dictionaries import ARCHITECTURES, AnyArchitecture, TopKConfig
+from pellucid.dictionaries.registry import transcoding
 from pellucid.kernels.forms import FORMS, PLAIN
 from pellucid.training.objectives import AnyObjective, Local
 from pellucid.training.spikes import SpikeConfig
@@ -23,6 +24,8 @@ class DictionaryConfig(Config):
 
     site: str
     """Where it reads and writes: a common name like layers.8, or a module path."""
+    target: str | None = None
+    """Where it writes if that is another site (a transcoder): its value is what is reconstructed and, end to end, replaced."""
     architecture: AnyArchitecture = TopKConfig()
     """Encoder and decoder: kind and its settings."""
     objective: AnyObjective = Local()
@@ -33,6 +36,30 @@ class DictionaryConfig(Config):
     """Seed of the starting weights."""
     init_from: str | None = None
     """Folder of a dictionary to start from (RUN/dictionaries/NAME); its tokens count as this one's warm start."""
+
+    @property
+    def guided(self) -> bool:
+        """True if the architecture selects by the gradient of the host's loss."""
+        return ARCHITECTURES[self.architecture.model_dump()["kind"]].guided
+
+    @property
+    def starts_runs(self) -> bool:
+        """True if training runs the host on from the site: for the objective, or for the gradient of the loss."""
+        return self.objective.splices or self.guided
+
+    @model_validator(mode="after")
+    def _writable(self) -> DictionaryConfig:
+        kind = self.architecture.model_dump()["kind"]
+        if self.target not in (None, self.site) and not ARCHITECTURES[kind].transcodes:
+            raise ValueError(f"target is '{self.target}', but {kind} writes the site it reads, '{self.site}'. {transcoding()}")
+        if self.target in (None, self.site) and kind == "skip_transcoder":
+            raise ValueError(
+                "a skip_transcoder reconstructs another site than it reads (of its own its linear path alone would be a "
+                "copy): set target, for instance site layers.14.mlp.input and target layers.14.mlp"
+            )
+        if self.objective.splices and not ARCHITECTURES[kind].by_gradient:
+            raise ValueError(f"{kind} is fitted without gradients, to activations alone: use objective 'local'")
+        return self
 
 
 class EvaluationConfig(Config):
@@ -117,16 +144,20 @@ class FitConfig(Config):
     @model_validator(mode="after")
     def _storable(self) -> FitConfig:
         store = self.store
-        spliced = [name for name, dictionary in self.dictionaries.items() if dictionary.objective.splices]
+        spliced = [name for name, dictionary in self.dictionaries.items() if dictionary.starts_runs]
         problems = []
         if store.folder is None and (store.shuffle_rows or store.read_only):
             problems.append("store.shuffle_rows and store.read_only need a store: set store.folder")
         if store.shuffle_rows % self.batch_rows:
             problems.append(f"store.shuffle_rows is {store.shuffle_rows}, wanted a multiple of batch_rows ({self.batch_rows})")
         if spliced and store.shuffle_rows:
-            problems.append(f"dictionaries {spliced} are trained end to end, on whole rows: set store.shuffle_rows to 0")
+            problems.append(
+                f"dictionaries {spliced} are trained end to end or by the loss, on whole rows: set store.shuffle_rows to 0"
+            )
         if spliced and store.folder is not None and store.dtype != "float32":
-            problems.append(f"dictionaries {spliced} are trained end to end, from exact values: set store.dtype to float32")
+            problems.append(
+                f"dictionaries {spliced} are trained end to end or by the loss, from exact values: set store.dtype to float32"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

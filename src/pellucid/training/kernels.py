@@ -40,7 +40,7 @@ def settle(learners: Sequence[Learner], positions: int, asked: str, kept: Mappin
 
 
 def _check(name: str, dictionary: Dictionary) -> None:
-    device, dtype = dictionary.encoder.device, dictionary.encoder.dtype
+    device, dtype = next(dictionary.parameters()).device, dictionary.dtype
     if get_form(name) is not None and name not in (names := usable(device, dtype)):
         raise ConfigError(f"kernels '{name}' cannot be used for {dtype} on {device}. Usable: {', '.join(names)}")
 

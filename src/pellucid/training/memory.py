@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from pellucid.core import machine
 from pellucid.core.errors import ConfigError
 from pellucid.core.logging import log
-from pellucid.dictionaries import ARCHITECTURES
+from pellucid.dictionaries.registry import empty_dictionary
 from pellucid.hosts import Host
 from pellucid.kernels import stock
 from pellucid.kernels.sparse import CHUNK_NUMBERS, CHUNK_TOKENS
@@ -50,8 +50,9 @@ def estimate(host: Host, learners: Sequence[Learner], positions: int, logits_mb:
     the host. store: shards being written and the rows of a batch read ahead. heap: HEAP of all that.
     """
     fit = learners[0].fit
-    spliced = [learner for learner in learners if learner.objective.splices]
-    sites = {site: learner.dictionary.d_in for learner in learners for site in (learner.site, *learner.downstream)}
+    spliced = [learner for learner in learners if learner.config.starts_runs]
+    sites = {learner.site: learner.dictionary.d_in for learner in learners}
+    sites |= {site: learner.dictionary.d_out for learner in learners for site in (learner.target, *learner.downstream)}
     fresh = [learner for learner in learners if not learner.optimizer.state]
     rows = sum(sites.values()) * positions * NUMBER
     parts = {
@@ -112,7 +113,7 @@ def _widest(host: Host) -> int:
 
 def _suffix_numbers(host: Host, learner: Learner) -> int:
     """Numbers a position leaves for the backward pass in the blocks after a dictionary's site."""
-    block = host.block_of(learner.site)
+    block = host.block_of(learner.target)
     paths = host.blocks[block:] if block is not None else host.blocks
     modules = [host.module.get_submodule(path) for path in paths] or [host.module]
     return sum(4 * sum(p.shape[0] for p in module.parameters() if p.ndim > 1) for module in modules)
@@ -204,16 +205,15 @@ def _warn_of_gpu(device: torch.device, wanted: int) -> None:
         log.warning("the fit adds about %d MiB, but the GPU has %d free; lower batch_rows", wanted // MIB, free // MIB)
 
 
-def check_weights(fit: FitConfig, widths: dict[str, int], limit: Limit) -> None:
+def check_weights(fit: FitConfig, widths: Mapping[str, Sequence[int]], limit: Limit) -> None:
     """Raise ConfigError if the dictionaries' weights, moments and one gradient do not fit, before any of them is made.
 
-    `widths` are those of the dictionaries' sites.
+    `widths` are those of the dictionaries' sites and targets.
     """
     sizes = {}
-    for name, width in widths.items():
-        architecture = fit.dictionaries[name].architecture
+    for name, (d_in, d_out) in widths.items():
         with torch.device("meta"):
-            made = ARCHITECTURES[architecture.model_dump()["kind"]](architecture, width)
+            made = empty_dictionary(fit.dictionaries[name].architecture, d_in, d_out)
         sizes[name] = NUMBER * sum(p.numel() for p in made.parameters())
     parts = {"held": machine.resident() or 0, "weights and optimizer": 3 * sum(sizes.values())}
     limit.refuse(parts | {"gradient": max(sizes.values(), default=0)})

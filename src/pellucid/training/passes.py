@@ -12,6 +12,8 @@ from pellucid.data import Batch, DataSource
 from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass
 from pellucid.training.config import FitConfig
+from pellucid.training.guidance import kept_labels
+from pellucid.training.places import Place
 from pellucid.training.timing import Timing
 
 Take = Callable[[int, int], Batch]
@@ -28,15 +30,20 @@ class Wanted:
     """Sites whose rows are read only, those of later blocks among them."""
     spliced: tuple[Site, ...]
     """Sites that runs are started from."""
+    labels: bool = False
+    """Whether a loss against the labels is taken."""
 
 
-def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Site]) -> Wanted:
-    """Return what the config's dictionaries, at these sites, want."""
-    starts = [site for name, site in places.items() if config.dictionaries[name].objective.splices]
-    later = [s for name, site in places.items() for s in config.dictionaries[name].objective.downstream(host, site)]
-    local = [site for name, site in places.items() if not config.dictionaries[name].objective.splices]
-    own, read, spliced = (tuple(dict.fromkeys(sites)) for sites in (places.values(), [*local, *later], starts))
-    return Wanted(own, read, spliced)
+def wanted_sites(config: FitConfig, host: Host, places: Mapping[str, Place]) -> Wanted:
+    """Return what the config's dictionaries, at these places, want."""
+    objectives = {name: config.dictionaries[name].objective for name in places}
+    starts = [place.target for name, place in places.items() if config.dictionaries[name].starts_runs]
+    later = [site for name, place in places.items() for site in objectives[name].downstream(host, place.target)]
+    local = [site for name, place in places.items() for site in place.sites if not objectives[name].splices]
+    local += [place.source for name, place in places.items() if objectives[name].splices and place.apart]
+    every = [site for place in places.values() for site in place.sites]
+    own, read, spliced = (tuple(dict.fromkeys(sites)) for sites in (every, [*local, *later], starts))
+    return Wanted(own, read, spliced, any(config.dictionaries[name].guided for name in places))
 
 
 @runtime_checkable
@@ -84,7 +91,7 @@ class HostPasses:
 
 def run_host(host: Host, batch: Batch, wanted: Wanted, head: Head | None) -> SharedPass:
     """Run the host on a batch, as far as needed."""
-    return SharedPass(
+    shared = SharedPass(
         host,
         batch.inputs,
         batch.keep,
@@ -93,6 +100,8 @@ def run_host(host: Host, batch: Batch, wanted: Wanted, head: Head | None) -> Sha
         head=head,
         features=bool(wanted.spliced),
     )
+    shared.labels = kept_labels(batch) if wanted.labels else None
+    return shared
 
 
 def host_samples(config: FitConfig, host: Host, data: DataSource, sites: list[Site]) -> dict[Site, Tensor]:

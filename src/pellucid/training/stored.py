@@ -23,7 +23,9 @@ from pellucid.hosts import Head, Host, Site
 from pellucid.hosts.splice import SharedPass, rows_of
 from pellucid.hosts.template import VALUE
 from pellucid.training.config import FitConfig
+from pellucid.training.guidance import kept_labels
 from pellucid.training.passes import HostPasses, Passes, Take, Wanted, host_samples, run_host, sample_size, wanted_sites
+from pellucid.training.places import Place
 from pellucid.training.stored_pass import StoredPass
 from pellucid.training.stores import Stores
 from pellucid.training.streams import FEATURES, PREFIX, ROWS, Stream, values_of
@@ -37,7 +39,7 @@ def open_passes(
     config: FitConfig,
     host: Host,
     data: DataSource,
-    places: Mapping[str, Site],
+    places: Mapping[str, Place],
     timing: Timing,
     take: Take | None = None,
     ranks: int = 1,
@@ -224,7 +226,9 @@ class StoredPasses:
             for stream in self.streams:
                 if stream.what == FEATURES:
                     features = self._values(stream, places, batch.keep, self.size)
-            return StoredPass(self.host, moved.inputs, moved.keep, self.head, rows, features, prefixes)
+            found = StoredPass(self.host, moved.inputs, moved.keep, self.head, rows, features, prefixes)
+            found.labels = kept_labels(moved) if self.wanted.labels else None
+            return found
 
         return read
 

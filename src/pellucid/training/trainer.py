@@ -12,21 +12,24 @@ import torch
 
 from pellucid.core import files
 from pellucid.core.allocator import keep_freed_memory
-from pellucid.core.errors import ConfigError, FileFormatError, RunError, raise_all
+from pellucid.core.errors import FileFormatError, RunError
 from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import JsonLines, log
 from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
+from pellucid.hosts.weights import site_weights
 from pellucid.kernels.ceiling import ceiling
 from pellucid.kernels.divergence import Teacher
 from pellucid.training import checkpoint, folder, memory, rewind
 from pellucid.training.config import CHANGEABLE, DictionaryConfig, FitConfig
 from pellucid.training.distributed import Alone, Silent, joined, local_device
+from pellucid.training.guidance import check_labels, loss_gradient
 from pellucid.training.interrupt import interruptible
 from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
+from pellucid.training.places import Place, check_places, find_place, find_places, written_at
 from pellucid.training.schedule import learning_rate
 from pellucid.training.stored import open_passes
 from pellucid.training.timing import Timing
@@ -85,8 +88,12 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.timing = Timing()
-        places = self._places()
+        places = find_places(host, config.dictionaries)
+        check_places(host, places, data.train_batch(0, 1).to(host.device).inputs)
+        guided = [name for name, entry in config.dictionaries.items() if entry.guided]
+        check_labels(guided, data.train_batch(0, 1), host)
         places = {name: places[name] for name in self.group.names(config)}
+        self.guided = list(dict.fromkeys(place.source for name, place in places.items() if name in guided))
         take = partial(self.group.batch, data)
         self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
         self.logits_mb = config.logits_mb
@@ -148,6 +155,7 @@ class Trainer:
         if self.spliced:
             assert shared.features is not None
             teacher = Teacher(shared.readout, shared.features, shared=len(self.spliced) > 1, numbers=self.logits_mb << 18)
+        gradients = {site: loss_gradient(shared, site) for site in self.guided}
         shared_seconds = time.monotonic() - started
         lines: list[dict[str, Any]] = []
         for learner in self.learners:
@@ -155,7 +163,8 @@ class Trainer:
             peak, final = learner.config.lr, self.config.final_lr
             rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
             with self.timing.during("dictionary"):
-                logged = learner.update(shared, teacher, rate, self.step, self.step / self.steps)
+                progress = self.step / self.steps
+                logged = learner.update(shared, teacher, rate, self.step, progress, gradients.get(learner.site))
             lines.append({"dictionary": learner.name, **logged})
             if "l0" in logged:  # not in a dropped update
                 self.timing.count("dictionary", self.work.update(learner, float(logged["l0"]), len(shared.rows(learner.site))))
@@ -170,35 +179,30 @@ class Trainer:
             metrics.write(step=self.step, tokens=seen, **line)
         return f"loss {lines[0]['loss']:.4g}" if "event" not in lines[0] else str(lines[0]["event"])
 
-    def _places(self) -> dict[str, Site]:
-        """Return each dictionary's site; all that is wrong with the dictionaries' configs is said at once."""
-        problems: list[str] = []
-        places: dict[str, Site] = {}
-        for name, config in self.config.dictionaries.items():
-            try:
-                places[name] = self.host.site(config.site)
-                config.objective.downstream(self.host, places[name])
-            except ValueError as error:
-                problems.append(f"dictionary '{name}': {error}")
-        raise_all(problems, ConfigError, title="these dictionaries cannot be trained" if len(problems) > 1 else "")
-        return places
-
-    def _learners(self, places: dict[str, Site]) -> list[Learner]:
-        samples = self.passes.samples(list(dict.fromkeys(places.values())))
-        widths = {name: samples[site].shape[-1] for name, site in places.items()}
+    def _learners(self, places: dict[str, Place]) -> list[Learner]:
+        samples = self.passes.samples(list(dict.fromkeys(site for place in places.values() for site in place.sites)))
+        widths = {name: [samples[site].shape[-1] for site in (at.source, at.target)] for name, at in places.items()}
         memory.check_weights(self.config, widths, self.limit)
         example = self.data.train_batch(0, 1).to(self.host.device)
         configs = self.config.dictionaries
-        return [self._learner(name, configs[name], samples[site], example) for name, site in places.items()]
+        return [self._learner(name, configs[name], place, samples, example) for name, place in places.items()]
 
-    def _learner(self, name: str, config: DictionaryConfig, sample: torch.Tensor, example: Batch) -> Learner:
+    def _learner(
+        self, name: str, config: DictionaryConfig, place: Place, samples: dict[Site, torch.Tensor], example: Batch
+    ) -> Learner:
+        sample, target = samples[place.source], samples[place.target] if place.apart else None
         if config.init_from is None:
             generator = torch.Generator().manual_seed(config.seed)
-            dictionary = make_dictionary(config.architecture, sample.shape[-1], generator, sample)
+            wanted = config.architecture.atom_init == "weights"
+            width = samples[place.target].shape[-1]
+            weights = site_weights(self.host, place.target, width).float().cpu() if wanted else None
+            dictionary = make_dictionary(
+                config.architecture, sample.shape[-1], generator, sample, target=target, weights=weights
+            )
             return Learner(name, config, self.config, self.host, dictionary.train(), group=self.group)
         dictionary, header = load_dictionary(config.init_from)
-        site = self.host.site(config.site)
-        check_width(dictionary, sample.shape[-1], site, self.host, example.inputs, config.init_from)
+        for site, width in ((place.source, dictionary.d_in), (place.target, dictionary.d_out)):
+            check_width(width, samples[site].shape[-1], site, self.host, example.inputs, config.init_from)
         warm = header["tokens"] + header["provenance"].get("warm_start_tokens", 0)
         dictionary = rebuilt(dictionary, config, name)
         return Learner(name, config, self.config, self.host, dictionary.train(), warm, self.group)
@@ -259,8 +263,8 @@ class Trainer:
         return found
 
     def _write_provenance(self, kernels: dict[str, str]) -> None:
-        sites = {config.site: self.host.site(config.site) for config in self.config.dictionaries.values()}
-        hosts = {str(site): self.host.weights_digest(site) for site in sites.values()}
+        places = find_places(self.host, self.config.dictionaries).values()
+        hosts = {str(site): self.host.weights_digest(site) for place in places for site in place.sites}
         record: dict[str, Any] = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
         record |= {"ranks": self.group.size, "parallel": self.group.mode, "kernels": kernels}
         record |= {"logits_mb": self.logits_mb, **environment()}
@@ -270,12 +274,11 @@ class Trainer:
         per_step = self.config.batch_rows * self.data.positions_per_row
         for trained in self.group.trained(self.learners):
             config = self.config.dictionaries[trained.name]
-            site = self.host.site(config.site)
+            place = find_place(self.host, config)
             header = {
                 "name": trained.name,
-                "site": str(site),
+                **written_at(self.host, place),
                 "objective": config.objective.model_dump(mode="json"),
-                "host": {"name": self.host.name, "weights_sha256": self.host.weights_digest(site)},
                 "tokens": per_step * (self.steps - sum(last - first + 1 for first, last in trained.skipped)),
                 "provenance": {
                     "warm_start_tokens": trained.warm_start_tokens,

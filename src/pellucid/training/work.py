@@ -30,17 +30,17 @@ class Work:
         self._blocks = [_matrices([host.module.get_submodule(path)]) for path in host.blocks]
         self._head = _matrices([head]) if head is not None else 0
         spliced = [learner for learner in learners if learner.objective.splices]
-        sites = [site for learner in learners for site in (learner.site, *learner.downstream)]
+        sites = [site for learner in learners for site in (*learner.place.sites, *learner.downstream)]
         last = len(self._blocks) if spliced else max((self._until(host, site) for site in sites), default=0)
         self.host = 2.0 * positions * sum(self._blocks[:last])
         """Operations of one pass of the host."""
         self.shared = 2.0 * positions * self._head if spliced else 0.0
         """Operations of the original's logits, which all dictionaries of a step share."""
-        self._splices = {learner.name: 4 * positions * self._after(host, learner.site) for learner in spliced}
+        self._splices = {learner.name: 4 * positions * self._after(host, learner.target) for learner in spliced}
 
     def update(self, learner: Learner, l0: float, kept: int) -> float:
         """Return the operations of one update of a dictionary that kept `l0` codes a token on so many positions."""
-        m, d = learner.dictionary.encoder.shape
+        m, d = learner.dictionary.n_latents, learner.dictionary.d_in
         l0 *= m / learner.config.architecture.n_latents  # of ranks that share the latents each does its part
         return 2 * kept * m * d + 8 * kept * d * l0 + self._splices.get(learner.name, 0)
 

@@ -119,9 +119,9 @@ class Ranks(Alone):
         for name, entry in self.config.dictionaries.items():
             prefix = f"{name}/weights."
             weights = {key.removeprefix(prefix): value for key, value in found[0].items() if key.startswith(prefix)}
-            dictionary = empty_dictionary(entry.architecture, weights["decoder"].shape[1])
-            dictionary.load_state_dict(weights)
             plain = found[1][name]
+            dictionary = empty_dictionary(entry.architecture, *plain["widths"])
+            dictionary.load_state_dict(weights)
             yield Trained(name, dictionary, plain["warm_start_tokens"], plain["seconds"], plain["spikes"]["skipped"])
 
 

@@ -34,7 +34,7 @@ class Sharded(Dictionary):
 
     def __init__(self, whole: Dictionary, wire: Wire) -> None:
         nn.Module.__init__(self)
-        self.config, self.d_in, self.wire = whole.config, whole.d_in, wire
+        self.config, self.d_in, self.d_out, self.wire = whole.config, whole.d_in, whole.d_out, wire
         self.batch_mean, self.form = mean_over_rows, None
         self.rows = bounds(whole.n_latents, wire.rank, wire.size)
         for name, value in whole.named_parameters():
