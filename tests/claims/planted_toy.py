@@ -17,6 +17,8 @@ from pellucid.dictionaries import (
     FiringCounter,
     GatedConfig,
     JumpReluConfig,
+    MatryoshkaConfig,
+    PAnnealConfig,
     ReluConfig,
     TopKConfig,
     inference,
@@ -48,6 +50,9 @@ CONFIGS: dict[str, ArchitectureBase] = {
     "batch_topk 3": BatchTopKConfig(n_latents=M, k=3, aux_coefficient=0.0),
     "jumprelu 0.05": jump(0.05),
     "jumprelu 0.2": jump(0.2),
+    "matryoshka 3": MatryoshkaConfig(n_latents=M, k=3, aux_coefficient=0.0),
+    "relu 0.2": ReluConfig(n_latents=M, l1=0.2, tied_init=True),
+    "p_anneal 0.2": PAnnealConfig(n_latents=M, l1=0.2, p_end=0.2),
 }
 
 
@@ -60,9 +65,11 @@ class Pupil:
         self.counter = FiringCounter(M)
         self.watched = getattr(config, "aux_coefficient", 0) > 0  # nothing else asks which latents are dead
 
-    def step(self, x: Tensor, lr: float, sparsity: float) -> None:
-        """Take one step of Adam; penalties on sparsity count `sparsity` of their weight."""
+    def step(self, x: Tensor, lr: float, progress: float) -> None:
+        """Take one step of Adam; penalties on sparsity rise to their full weight over the first tenth of the training."""
+        sparsity = min(1.0, progress / SPARSITY_WARMUP)
         dictionary = self.dictionary
+        dictionary.begin_step(progress)
         forward = dictionary(x)
         penalties = dictionary.penalty(forward, x, self.counter.dead(DEAD_AFTER))
         loss = Local().terms(Evidence(x, forward.reconstruction))["mse"]
@@ -110,7 +117,7 @@ def trained(configs: dict[str, ArchitectureBase], steps: int = STEPS, seed: int 
         x = data.train_batch(number, BATCH).inputs
         lr = learning_rate(number, peak=PEAK, warmup=0, total=steps, final=0.0)
         for pupil in pupils.values():
-            pupil.step(x, lr, min(1.0, number / (SPARSITY_WARMUP * steps)))
+            pupil.step(x, lr, number / steps)
     return {name: pupil.scores(data) for name, pupil in pupils.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pellucid.data.config import Document, TextConfig
 from pellucid.data.documents import documents
 from pellucid.data.planted import Planted, PlantedConfig, PlantedData
+from pellucid.data.planted_tree import PlantedTreeConfig, PlantedTreeData
 from pellucid.data.source import Batch, DataSource
 from pellucid.data.tensors import TensorData
 from pellucid.data.text import TextCounts, TokenData, load_text
@@ -16,6 +17,8 @@ __all__ = [
     "Planted",
     "PlantedConfig",
     "PlantedData",
+    "PlantedTreeConfig",
+    "PlantedTreeData",
     "TensorData",
     "TextConfig",
     "TextCounts",
