@@ -5,6 +5,7 @@ from __future__ import annotations
 from pellucid.data.config import Document, TextConfig
 from pellucid.data.documents import documents
 from pellucid.data.planted import Planted, PlantedConfig, PlantedData
+from pellucid.data.planted_circuit import PlantedCircuit, PlantedCircuitConfig, planted_circuit
 from pellucid.data.planted_tree import PlantedTreeConfig, PlantedTreeData
 from pellucid.data.source import Batch, DataSource
 from pellucid.data.tensors import TensorData
@@ -15,6 +16,8 @@ __all__ = [
     "DataSource",
     "Document",
     "Planted",
+    "PlantedCircuit",
+    "PlantedCircuitConfig",
     "PlantedConfig",
     "PlantedData",
     "PlantedTreeConfig",
@@ -25,4 +28,5 @@ __all__ = [
     "TokenData",
     "documents",
     "load_text",
+    "planted_circuit",
 ]
