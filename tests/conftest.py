@@ -16,7 +16,7 @@ from pellucid.core.files import write_json
 from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
-SHARED = ("planted", "digits")
+SHARED = ("planted", "digits", "tree")
 """Fixtures of a session that take minutes: all who read them go to one worker."""
 
 

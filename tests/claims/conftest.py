@@ -13,6 +13,8 @@ import pytest
 
 TOY = Path(__file__).parent / "digits_toy.py"
 PLANTED = Path(__file__).parent / "planted_toy.py"
+TREE = Path(__file__).parent / "tree_toy.py"
+TREE_STEPS = 3_000
 
 
 def _in_a_process(*command: object) -> None:
@@ -39,4 +41,12 @@ def planted(tmp_path_factory) -> dict[str, dict[str, float]]:
     """Scores by name of the dictionaries of setup S, trained in a process of their own as the digits toy is."""
     scores = tmp_path_factory.mktemp("planted") / "scores.json"
     _in_a_process(PLANTED, scores)
+    return json.loads(scores.read_text())
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    """Scores by name of the dictionaries of a planted tree, trained in a process of their own."""
+    scores = tmp_path_factory.mktemp("tree") / "scores.json"
+    _in_a_process(TREE, scores, TREE_STEPS)
     return json.loads(scores.read_text())

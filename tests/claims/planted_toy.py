@@ -18,6 +18,7 @@ from pellucid.dictionaries import (
     GatedConfig,
     JumpReluConfig,
     MatryoshkaConfig,
+    MatryoshkaDictionary,
     PAnnealConfig,
     ReluConfig,
     TopKConfig,
@@ -93,9 +94,17 @@ class Pupil:
             forward = self.dictionary(held_out.x)
         sums.update(held_out.x, forward.reconstruction)
         counter.update(forward.codes)
+        prefixes = {}
+        if isinstance(self.dictionary, MatryoshkaDictionary):
+            parts = self.dictionary.prefix_reconstructions(forward, self.dictionary.prefix_ends())
+            for number, part in enumerate(parts):
+                left = Reconstruction(D)
+                left.update(held_out.x, part)
+                prefixes[f"prefix {number}"] = left.fvu
         matching = match(self.dictionary.atoms(), data.atoms)
         free = isinstance(config := self.dictionary.config, ReluConfig) and config.atom_norm == "free"
         return {
+            **prefixes,
             "mcs": matching.mcs,
             "frr": matching.frr,
             "fvu": sums.fvu,
