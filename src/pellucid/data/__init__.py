@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pellucid.data.config import Document, TextConfig
 from pellucid.data.documents import documents
+from pellucid.data.machine import MachineConfig, MachineData
 from pellucid.data.planted import Planted, PlantedConfig, PlantedData
 from pellucid.data.planted_circuit import PlantedCircuit, PlantedCircuitConfig, planted_circuit
 from pellucid.data.planted_tree import PlantedTreeConfig, PlantedTreeData
@@ -15,6 +16,8 @@ __all__ = [
     "Batch",
     "DataSource",
     "Document",
+    "MachineConfig",
+    "MachineData",
     "Planted",
     "PlantedCircuit",
     "PlantedCircuitConfig",
