@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -20,7 +22,7 @@ def test_rows_are_walks_written_in_digits():
         for state in walk:
             tokens += [3, state // 9, state // 3 % 3, state % 3]
         assert row == tokens and labels == [*tokens[1:], 3]
-        assert all(after in data.edges[before].tolist() for before, after in zip(walk, walk[1:], strict=False))
+        assert all(after in data.edges[before].tolist() for before, after in pairwise(walk))
 
 
 def test_every_edge_is_taken_about_equally_often():

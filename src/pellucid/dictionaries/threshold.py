@@ -38,6 +38,10 @@ class ThresholdDictionary(JumpReluDictionary):
     Only the decoder and the thresholds are learnt: the encoder is decoder @ S. Penalty and pseudo-gradients as in
     `JumpReluDictionary`. `metric` [d, d] holds S; a common offset of all activations, or any invertible change of their
     coordinates, leaves inner products as they are.
+
+    With the true atoms, |<d_i, d_j>_S| <= eps and K of them active with strengths up to s, the pre-activation of an active
+    one is off by at most eps (K - 1) s and that of another is at most eps K s. So the support is exact where
+    eps K s < theta < least strength - eps (K - 1) s; strengths and reconstruction are exact for eps = 0 only.
     """
 
     kind = "threshold"
