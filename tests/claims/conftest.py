@@ -15,9 +15,14 @@ TOY = Path(__file__).parent / "digits_toy.py"
 WALKER = Path(__file__).parent / "walker_toy.py"
 SPRITES = Path(__file__).parent / "sprites_toy.py"
 PLANTED = Path(__file__).parent / "planted_toy.py"
+TREE = Path(__file__).parent / "tree_toy.py"
+TREE_STEPS = 3_000
+ARCHETYPAL = Path(__file__).parent / "archetypal_toy.py"
+MACHINE = Path(__file__).parent / "machine_toy.py"
+ADAPTED = Path(__file__).parent / "adapted_toy.py"
 
 
-def _in_a_process(*command: object) -> None:
+def in_a_process(*command: object) -> None:
     """Run a script with its arguments; what it says on stderr is the failure."""
     words = [sys.executable, *map(str, command)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -32,7 +37,7 @@ def digits(tmp_path_factory) -> list[dict[str, Any]]:
     ten thousand small steps.
     """
     run = tmp_path_factory.mktemp("digits") / "run"
-    _in_a_process(TOY, run)
+    in_a_process(TOY, run)
     return json.loads((run / "summary.json").read_text())["dictionaries"]
 
 
@@ -40,7 +45,15 @@ def digits(tmp_path_factory) -> list[dict[str, Any]]:
 def planted(tmp_path_factory) -> dict[str, dict[str, float]]:
     """Scores by name of the dictionaries of setup S, trained in a process of their own as the digits toy is."""
     scores = tmp_path_factory.mktemp("planted") / "scores.json"
-    _in_a_process(PLANTED, scores)
+    in_a_process(PLANTED, scores)
+    return json.loads(scores.read_text())
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    """Scores by name of the dictionaries of a planted tree, trained in a process of their own."""
+    scores = tmp_path_factory.mktemp("tree") / "scores.json"
+    in_a_process(TREE, scores, TREE_STEPS)
     return json.loads(scores.read_text())
 
 

@@ -17,6 +17,9 @@ from pellucid.dictionaries import (
     FiringCounter,
     GatedConfig,
     JumpReluConfig,
+    MatryoshkaConfig,
+    MatryoshkaDictionary,
+    PAnnealConfig,
     ReluConfig,
     TopKConfig,
     inference,
@@ -48,6 +51,9 @@ CONFIGS: dict[str, ArchitectureBase] = {
     "batch_topk 3": BatchTopKConfig(n_latents=M, k=3, aux_coefficient=0.0),
     "jumprelu 0.05": jump(0.05),
     "jumprelu 0.2": jump(0.2),
+    "matryoshka 3": MatryoshkaConfig(n_latents=M, k=3, aux_coefficient=0.0),
+    "relu 0.2": ReluConfig(n_latents=M, l1=0.2, tied_init=True),
+    "p_anneal 0.2": PAnnealConfig(n_latents=M, l1=0.2, p_end=0.2),
 }
 
 
@@ -60,9 +66,11 @@ class Pupil:
         self.counter = FiringCounter(M)
         self.watched = getattr(config, "aux_coefficient", 0) > 0  # nothing else asks which latents are dead
 
-    def step(self, x: Tensor, lr: float, sparsity: float) -> None:
-        """Take one step of Adam; penalties on sparsity count `sparsity` of their weight."""
+    def step(self, x: Tensor, lr: float, progress: float) -> None:
+        """Take one step of Adam; penalties on sparsity rise to their full weight over the first tenth of the training."""
+        sparsity = min(1.0, progress / SPARSITY_WARMUP)
         dictionary = self.dictionary
+        dictionary.begin_step(progress)
         forward = dictionary(x)
         penalties = dictionary.penalty(forward, x, self.counter.dead(DEAD_AFTER))
         loss = Local().terms(Evidence(x, forward.reconstruction))["mse"]
@@ -86,9 +94,17 @@ class Pupil:
             forward = self.dictionary(held_out.x)
         sums.update(held_out.x, forward.reconstruction)
         counter.update(forward.codes)
+        prefixes = {}
+        if isinstance(self.dictionary, MatryoshkaDictionary):
+            parts = self.dictionary.prefix_reconstructions(forward, self.dictionary.prefix_ends())
+            for number, part in enumerate(parts):
+                left = Reconstruction(D)
+                left.update(held_out.x, part)
+                prefixes[f"prefix {number}"] = left.fvu
         matching = match(self.dictionary.atoms(), data.atoms)
         free = isinstance(config := self.dictionary.config, ReluConfig) and config.atom_norm == "free"
         return {
+            **prefixes,
             "mcs": matching.mcs,
             "frr": matching.frr,
             "fvu": sums.fvu,
@@ -110,7 +126,7 @@ def trained(configs: dict[str, ArchitectureBase], steps: int = STEPS, seed: int 
         x = data.train_batch(number, BATCH).inputs
         lr = learning_rate(number, peak=PEAK, warmup=0, total=steps, final=0.0)
         for pupil in pupils.values():
-            pupil.step(x, lr, min(1.0, number / (SPARSITY_WARMUP * steps)))
+            pupil.step(x, lr, number / steps)
     return {name: pupil.scores(data) for name, pupil in pupils.items()}
 
 

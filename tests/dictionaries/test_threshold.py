@@ -6,8 +6,8 @@ from tests.dictionaries.naive import NONE_DEAD, D, M, N, moved, sample
 from torch.testing import assert_close
 
 from pellucid.core.errors import ConfigError
-from pellucid.dictionaries import ThresholdConfig, make_dictionary
-from pellucid.dictionaries.threshold import RIDGE, atomic_metric
+from pellucid.dictionaries import ThresholdConfig, atomic_metric, atomic_product, make_dictionary
+from pellucid.dictionaries.atomic import FLOOR
 from pellucid.kernels.forms import get_form
 
 CONFIG = ThresholdConfig(n_latents=M, bandwidth=0.3, threshold_init=0.2, l0_coefficient=0.1)
@@ -39,16 +39,36 @@ def test_atoms_have_unit_length_under_the_inner_product():
 def test_the_metric_inverts_the_second_moment():
     x = sample(400)
     moment = sum(torch.outer(row, row) for row in x) / len(x)
-    ridge = RIDGE * float(moment.diagonal().mean())
-    assert_close(atomic_metric(x, D) @ (moment + ridge * torch.eye(D, dtype=torch.float64)), torch.eye(D, dtype=torch.float64))
+    assert_close(atomic_metric(x, D) @ moment, torch.eye(D, dtype=torch.float64))
+
+
+def test_a_direction_that_no_activation_uses_stays_finite():
+    x = sample(400)
+    x[:, 2] = 0
+    metric, moment = atomic_metric(x, D), x.T @ x / len(x)
+    assert float(metric[2, 2]) == pytest.approx(D / (FLOOR * float(moment.diagonal().sum())), rel=1e-6)
+    used = [0, 1, 3, 4]
+    assert_close(metric[used][:, used] @ moment[used][:, used], torch.eye(4, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+    assert make_dictionary(CONFIG, D, torch.Generator().manual_seed(0), x.float())(x.float()).codes.isfinite().all()
+
+
+def test_products_equal_a_naive_loop():
+    u, v, metric = sample(6), sample(4), atomic_metric(sample(400), D)
+    v[1] = 0
+    plain, normalised = atomic_product(u, v, metric), atomic_product(u, v, metric, normalised=True)
+    for i in range(6):
+        for j in range(4):
+            by_hand = sum(float(u[i, a] * metric[a, b] * v[j, b]) for a in range(D) for b in range(D))
+            lengths = float((u[i] @ metric @ u[i]).sqrt() * (v[j] @ metric @ v[j]).sqrt())
+            assert float(plain[i, j]) == pytest.approx(by_hand, abs=1e-12)
+            assert float(normalised[i, j]) == pytest.approx(by_hand / lengths if lengths else 0, abs=1e-12)
 
 
 def test_a_change_of_coordinates_changes_no_inner_product():
     x, turn = sample(400), torch.randn(D, D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    left = torch.einsum("na,ab,mb->nm", x, atomic_metric(x, D), x)
     moved_x = x @ turn.T
-    right = torch.einsum("na,ab,mb->nm", moved_x, atomic_metric(moved_x, D), moved_x)
-    assert_close(left, right, rtol=1e-3, atol=1e-3)  # the ridge is not invariant
+    left, right = (atomic_product(rows, rows, atomic_metric(rows, D)) for rows in (x, moved_x))
+    assert_close(left, right, rtol=1e-9, atol=1e-11)
 
 
 def test_reconstruction_slope_reaches_the_atoms_through_encoder_and_decoder():

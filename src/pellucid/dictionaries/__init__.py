@@ -1,6 +1,7 @@
 """Sparse dictionaries: one file per architecture, one registry, one file format."""
 
 from pellucid.dictionaries.archetypal import ArchetypalConfig, ArchetypalDictionary
+from pellucid.dictionaries.atomic import atomic_metric, atomic_product
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.batch_topk import BatchTopKConfig, BatchTopKDictionary
 from pellucid.dictionaries.codebook import CodebookConfig, CodebookDictionary
@@ -77,6 +78,8 @@ __all__ = [
     "TopKDictionary",
     "TranscoderConfig",
     "TranscoderDictionary",
+    "atomic_metric",
+    "atomic_product",
     "factorised",
     "inference",
     "load_dictionary",

@@ -10,12 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pellucid.core.errors import ConfigError, NumericsError
+from pellucid.dictionaries.atomic import atomic_metric
 from pellucid.dictionaries.initial import random_unit_rows
 from pellucid.dictionaries.jumprelu import JumpReluDictionary, JumpSettings
-
-RIDGE = 1e-6
-"""Added to the second moment, as a share of its mean eigenvalue, so that directions no activation uses stay finite."""
 
 
 class ThresholdConfig(JumpSettings):
@@ -41,6 +38,10 @@ class ThresholdDictionary(JumpReluDictionary):
     Only the decoder and the thresholds are learnt: the encoder is decoder @ S. Penalty and pseudo-gradients as in
     `JumpReluDictionary`. `metric` [d, d] holds S; a common offset of all activations, or any invertible change of their
     coordinates, leaves inner products as they are.
+
+    With the true atoms, |<d_i, d_j>_S| <= eps and K of them active with strengths up to s, the pre-activation of an active
+    one is off by at most eps (K - 1) s and that of another is at most eps K s. So the support is exact where
+    eps K s < theta < least strength - eps (K - 1) s; strengths and reconstruction are exact for eps = 0 only.
     """
 
     kind = "threshold"
@@ -105,21 +106,3 @@ class ThresholdDictionary(JumpReluDictionary):
     def _unit(self) -> None:
         lengths = (self.encoder * self.decoder).sum(dim=-1, keepdim=True).clamp_min(1e-12).sqrt()
         self.decoder.div_(lengths)
-
-
-def atomic_metric(sample: Float[Tensor, "n d"] | None, d_in: int) -> Float[Tensor, "d d"]:
-    """Return S = (E[x x'] + ridge)^-1 over the sample, float64; ridge is RIDGE times the mean eigenvalue.
-
-    Raises ConfigError if there is no sample or fewer rows than dimensions, NumericsError if it is zero or not finite.
-    """
-    rows = 0 if sample is None else len(sample)
-    if sample is None or rows < d_in:
-        raise ConfigError(
-            f"the atomic inner product of width {d_in} needs at least as many activations, got {rows}. "
-            f"Raise sample_rows, or set atomic to false"
-        )
-    moment = sample.detach().double().T @ sample.detach().double() / rows
-    mean = float(moment.diagonal().mean())
-    if not 0 < mean < float("inf"):
-        raise NumericsError("the sample's activations are all zero or not finite. Check the site")
-    return torch.linalg.inv(moment + RIDGE * mean * torch.eye(d_in, dtype=torch.float64, device=moment.device))

@@ -1,0 +1,145 @@
+"""Walks on a random finite state machine, each state written in digits: text whose hidden states are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from pellucid.core.config import Config, digest
+from pellucid.core.errors import DataError
+from pellucid.data.source import Batch, DataSource, check_batch, seeded
+
+BLOCK = 256
+"""Rows drawn from one generator; part of what a seed means, so changing it changes the data."""
+ENDLESS = 2**62
+"""Rows to train on: every step sees new ones."""
+
+
+class MachineConfig(Config):
+    """A random machine; the defaults are that of the codebook paper."""
+
+    n_states: int = Field(default=100, ge=2)
+    """States."""
+    n_edges: int = Field(default=10, ge=1)
+    """States that may follow each state, all equally likely."""
+    base: int = Field(default=10, ge=2)
+    """Digits a state is written with: tokens 0 to base - 1; the separator is token `base`."""
+    length: int = Field(default=8, ge=2)
+    """States of a row."""
+    seed: int = Field(default=0, ge=0)
+    """Decides the machine and every row."""
+    held_out: int = Field(default=2000, ge=0)
+    """Rows held out; training rows never end."""
+
+    @model_validator(mode="after")
+    def _edges_fit(self) -> MachineConfig:
+        if self.n_edges > self.n_states:
+            raise ValueError(f"n_edges is {self.n_edges}, but there are n_states = {self.n_states} to go to")
+        return self
+
+    @property
+    def digits(self) -> int:
+        """Digits of a state; all states have as many."""
+        count = 1
+        while self.base**count < self.n_states:
+            count += 1
+        return count
+
+    @property
+    def period(self) -> int:
+        """Tokens of a state with its separator."""
+        return self.digits + 1
+
+
+class MachineData(DataSource):
+    """An endless stream of walks, [rows, length * period] token ids and the next tokens as labels (arXiv 2310.17230).
+
+    A row reads: separator, the digits of its first state (most significant first), separator, ... and stops before the
+    separator after its last state, which is its last label. So the separator at `i * period` follows state i - 1 and a
+    model that predicts well from it has found out which state that is. A walk starts at any state. Row i depends on the
+    seed and i alone.
+    """
+
+    def __init__(self, config: MachineConfig | None = None) -> None:
+        self.config = config = config or MachineConfig()
+        super().__init__(ENDLESS, config.held_out, config.length * config.period, config.seed)
+        order = torch.rand(config.n_states, config.n_states, generator=seeded("machine", config.seed)).argsort(dim=1)
+        self.edges: Int[Tensor, "states edges"] = order[:, : config.n_edges]
+        """States that may follow each state."""
+
+    def train_rows(self, indices: Int[Tensor, " batch"]) -> Batch:
+        """Return training rows as a batch; DataError if an index is out of range."""
+        return self._batch(self.states(indices))
+
+    def held_out_rows(self, indices: Int[Tensor, " batch"]) -> Batch:
+        """Return held-out rows as a batch; DataError if an index is out of range."""
+        return self._batch(self.states(indices, held_out=True))
+
+    def states(self, indices: Int[Tensor, " batch"], *, held_out: bool = False) -> Int[Tensor, "batch length"]:
+        """Return the states that rows walk through; DataError if an index is out of range."""
+        n_rows = self.n_held_out if held_out else self.n_train
+        outside = indices[(indices < 0) | (indices >= n_rows)]
+        if len(outside):
+            raise DataError(f"row {int(outside[0])} does not exist; wanted 0 to {n_rows - 1}")
+        found = torch.zeros(len(indices), self.config.length, dtype=torch.int64)
+        blocks = indices // BLOCK
+        for block in blocks.unique().tolist():
+            inside = blocks == block
+            found[inside] = self._block("held out" if held_out else "train", block)[indices[inside] % BLOCK]
+        return found
+
+    def written(self, states: Int[Tensor, "batch length"]) -> Int[Tensor, "batch tokens"]:
+        """Return the token ids of states: a separator before each."""
+        config = self.config
+        places = config.base ** torch.arange(config.digits - 1, -1, -1)
+        digits = states.unsqueeze(-1) // places % config.base
+        return torch.cat([torch.full_like(states.unsqueeze(-1), config.base), digits], dim=-1).flatten(1)
+
+    def legal(self, before: Int[Tensor, " n"], after: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Return whether the machine can go from one state to the other; False for numbers that are no state."""
+        known = (after >= 0) & (after < self.config.n_states)
+        return known & (self.edges[before] == after.unsqueeze(-1)).any(dim=-1)
+
+    def next_digit(self) -> Float[Tensor, "states base"]:
+        """Return the true distribution of the first digit after each state."""
+        first = self.edges // self.config.base ** (self.config.digits - 1)
+        counts = torch.zeros(self.config.n_states, self.config.base)
+        return counts.scatter_add(1, first, torch.ones(first.shape)) / self.config.n_edges
+
+    def train_indices(self, step: int, size: int) -> Int[Tensor, " batch"]:
+        """Return the indices of the rows in batch `step`, the next `size` of the stream; ConfigError as for every source."""
+        check_batch(step, size)
+        return torch.arange(step * size, (step + 1) * size)
+
+    def digest(self) -> str:
+        """Return the sha256 of the settings: they decide every number."""
+        return digest(self.config)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings and their digest."""
+        return {
+            "source": "machine",
+            **self.config.model_dump(mode="json"),
+            "rows_train": "endless",
+            "rows_held_out": self.n_held_out,
+            "positions_per_row": self.positions_per_row,
+            "excluded": "no position is excluded",
+            "digest": self.digest(),
+        }
+
+    def _batch(self, states: Int[Tensor, "batch length"]) -> Batch:
+        ids = self.written(states)
+        end = torch.full((len(ids), 1), self.config.base)
+        return Batch(ids, labels=torch.cat([ids[:, 1:], end], dim=1))
+
+    def _block(self, part: str, number: int) -> Int[Tensor, "rows length"]:
+        config, generator = self.config, seeded("machine rows", self.seed, part, number)
+        walk = [torch.randint(config.n_states, (BLOCK,), generator=generator)]
+        for _ in range(config.length - 1):
+            taken = torch.randint(config.n_edges, (BLOCK,), generator=generator)
+            walk.append(self.edges[walk[-1], taken])
+        return torch.stack(walk, dim=1)

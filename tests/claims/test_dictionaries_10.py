@@ -1,0 +1,61 @@
+"""Group bias adaptation in setup S: a quarter of the steps with biases that move as far, and the whole schedule as evidence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tests.claims.conftest import ADAPTED, in_a_process
+
+from pellucid.data import PlantedData
+from pellucid.dictionaries import GbaConfig, make_dictionary
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """Scores by name, trained in a process of their own."""
+    scores = tmp_path_factory.mktemp("adapted") / "scores.json"
+    in_a_process(ADAPTED, scores, 1500, "f often", "0.5 often")
+    return json.loads(scores.read_text())
+
+
+def test_dictionaries_10_1_latents_come_down_to_their_target_and_live(adapted):
+    over = torch.tensor(adapted["f often"]["over_target"])
+    assert float((over <= 1.2).double().mean()) > 0.95
+    assert adapted["f often"]["alive"] > 0.95
+
+
+def test_dictionaries_10_2_the_right_frequency_recovers_more_than_a_high_one(adapted):
+    assert adapted["f often"]["mcs"] > adapted["0.5 often"]["mcs"] + 0.2
+    assert adapted["0.5 often"]["frr"] < 0.05
+
+
+@pytest.mark.evidence
+def test_dictionaries_10_2_the_whole_schedule_at_four_frequencies(tmp_path, record_evidence):
+    scores = tmp_path / "scores.json"
+    in_a_process(ADAPTED, scores, 6000, "f", "f/4", "4f", "0.5", "groups")
+    found = {name: {key: row[key] for key in ("frr", "mcs", "alive")} for name, row in json.loads(scores.read_text()).items()}
+    record_evidence("bias_adaptation", **{name.replace("/", " over "): row for name, row in found.items()})
+    wanted = {"f": 0.97, "f/4": 1.00, "4f": 0.05, "0.5": 0.00}
+    assert {name: found[name]["frr"] for name in wanted} == pytest.approx(wanted, abs=0.08)
+    assert found["groups"]["frr"] < found["f"]["frr"], "one frequency for all features suits one group better"
+
+
+def test_dictionaries_10_3_biases_follow_no_gradient():
+    x = PlantedData().train_batch(0, 512).inputs
+    dictionary = make_dictionary(GbaConfig(n_latents=64, n_groups=1), 32, torch.Generator().manual_seed(0), x)
+    assert "encoder_bias" not in dict(dictionary.named_parameters()) and not dictionary.encoder_bias.requires_grad
+    with torch.no_grad():
+        dictionary.encoder_bias.fill_(-0.3)
+    before = dictionary.encoder_bias.clone()
+    optimizer = torch.optim.Adam(dictionary.parameters(), lr=1e-2)
+    for _ in range(49):  # one short of an adaptation
+        (dictionary(x).reconstruction - x).square().mean().backward()
+        dictionary.before_step()
+        optimizer.step()
+        dictionary.after_step()
+    assert torch.equal(dictionary.encoder_bias, before) and dictionary.encoder_bias.grad is None
+    dictionary(x)
+    dictionary.after_step()
+    assert not torch.equal(dictionary.encoder_bias, before), "the fiftieth update adapts"
