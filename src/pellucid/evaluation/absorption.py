@@ -12,7 +12,6 @@ from pellucid.core.errors import DataError
 from pellucid.evaluation.recovery import Matching
 from pellucid.evaluation.similarity import cosines
 
-
 ROUNDING = 1e-6
 """Share of a coefficient that counts as rounding: atoms of float32 are unit to about 1e-7."""
 
