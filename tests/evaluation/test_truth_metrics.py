@@ -121,6 +121,8 @@ def test_agreement_of_equal_dictionaries_is_one_whatever_their_order():
     best = max(sum(float(table[i, j]) for i, j in enumerate(p)) for p in itertools.permutations(range(5), 4))
     assert found.matched == pytest.approx(best / 4)
     assert found.mmcs == pytest.approx((mmcs(a, b) + mmcs(b, a)) / 2) and agreement([b, a]) == found
+    other = agreement([a, rows(4, 6, 3)]).matched
+    assert other == pytest.approx(match(a, rows(4, 6, 3)).mcs) and other < 0.9
     with pytest.raises(ConfigError, match="two dictionaries or more, got 1"):
         agreement([a])
 

@@ -35,7 +35,8 @@ def agreement(dictionaries: list[Float[Tensor, "_ d"]]) -> Agreement:
         raise ConfigError(f"agreement needs two dictionaries or more, got {len(dictionaries)}")
     pairs = list(combinations(dictionaries, 2))
     both = [(best_cosines(a, b), best_cosines(b, a)) for a, b in pairs]
-    matched = [float(match(max(a, b, key=len), min(a, b, key=len)).cosines.mean()) for a, b in pairs]
+    ordered = [(a, b) if len(a) >= len(b) else (b, a) for a, b in pairs]
+    matched = [float(match(larger, smaller).cosines.mean()) for larger, smaller in ordered]
     return Agreement(
         sum(matched) / len(pairs),
         sum(float(one.mean() + other.mean()) / 2 for one, other in both) / len(pairs),

@@ -30,7 +30,7 @@ else:
 REGIMES: dict[str, dict[str, Any]] = {
     "independent": {},
     "hierarchy": {"firing": {"kind": "hierarchy", "active": 2.0}},
-    "interference": {"n_features": 256, "firing": {"kind": "independent", "active": 2.0}},
+    "interference": {"n_features": 128, "width": 16, "firing": {"kind": "independent", "active": 2.0}},
     "heavy_tailed": {
         "firing": {"kind": "correlated", "active": 3.0, "decay": 0.97},
         "coefficients": {"kind": "heavy_tailed"},
