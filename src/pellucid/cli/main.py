@@ -26,12 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if arguments else 2
-    verb = arguments[0]
+    verb, rest = _split(arguments)
     if verb not in VERBS:
-        sys.stderr.write(f"pellucid: unknown verb '{verb}'.{did_you_mean(verb, VERBS)}\n{_overview()}")
-        return 2
+        return _unknown(verb, rest)
     try:
-        options = parse(VERBS[verb], arguments[1:], verb)
+        options = parse(VERBS[verb], rest, verb)
         result = options.perform()
     except PellucidError as error:
         sys.stderr.write(f"pellucid {verb}: {error}\n")
@@ -44,6 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sys.stdout.write((json.dumps(result, allow_nan=False) if options.json_ else _text(result)) + "\n")
     return 0
+
+
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the verb, of two words where there is such a one, and what follows."""
+    two = " ".join(arguments[:2])
+    return (two, arguments[2:]) if two in VERBS else (arguments[0], arguments[1:])
+
+
+def _unknown(word: str, rest: list[str]) -> int:
+    """Explain the verbs that begin with a word, or say that none does; return the exit status."""
+    family = [name for name in VERBS if name.startswith(f"{word} ")]
+    if family and (not rest or rest[0] in ("-h", "--help")):
+        sys.stdout.write(_overview(family))
+        return 0 if rest else 2
+    asked = " ".join([word, *rest[:1]]) if family else word
+    sys.stderr.write(f"pellucid: unknown verb '{asked}'.{did_you_mean(asked, VERBS)}\n{_overview(family or None)}")
+    return 2
 
 
 def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
@@ -66,9 +82,11 @@ def _config_path(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _overview() -> str:
+def _overview(names: Sequence[str] | None = None) -> str:
     lines = ["usage: pellucid VERB [options]   (pellucid VERB --help explains each)", ""]
-    lines += [f"  {name:<10}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in VERBS.items()]
+    chosen = {name: VERBS[name] for name in names or VERBS}
+    width = max(len(name) for name in chosen) + 2
+    lines += [f"  {name:<{width}}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in chosen.items()]
     return "\n".join(lines) + "\n"
 
 

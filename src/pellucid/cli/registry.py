@@ -1,10 +1,11 @@
-"""The verbs by name; a new verb is a class in a file of this room and a line here."""
+"""The verbs by name; a new verb is a class in a file of this room and a line here. A name may have two words."""
 
 from __future__ import annotations
 
+from pellucid.cli.dictionaries import BenchDictionaries
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
-from pellucid.cli.programs import Bench, Distill
+from pellucid.cli.programs import BenchMips, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
 from pellucid.cli.verb import Verb
 
@@ -16,5 +17,6 @@ VERBS: dict[str, type[Verb]] = {
     "compare": Compare,
     "report": Report,
     "distill": Distill,
-    "bench": Bench,
+    "bench mips": BenchMips,
+    "bench dictionaries": BenchDictionaries,
 }

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from pellucid.core.errors import ConfigError, FileFormatError, RunError
+from pellucid.core.errors import FileFormatError, RunError
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
 from pellucid.programs.bench_page import page
@@ -22,14 +22,12 @@ from pellucid.programs.tasks.registry import TASKS, named_task
 SUMMARY, RESULTS, PAGE = "summary.json", "results.json", "index.html"
 
 
-def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str, Any]:
+def bench(options: BenchOptions, out: Path) -> dict[str, Any]:
     """Distil every task in a process of its own; write OUT/results.json, OUT/index.html and OUT/tasks/NAME/.
 
     A task that is over its time, or whose process fails, counts as not solved, with the reason. Results are written after
     each task, so that a stopped run loses nothing that was finished.
     """
-    if benchmark != "mips":
-        raise ConfigError(f"there is no benchmark {benchmark!r}; known: mips")
     names = list(options.tasks) or list(TASKS)
     for name in names:
         named_task(name)

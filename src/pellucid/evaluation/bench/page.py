@@ -57,10 +57,10 @@ def _method(found: dict[str, Any]) -> list[str | Table]:
     budget = "a small budget (--quick): early numbers, not a verdict" if options["quick"] else "the full budget"
     text = (
         f"{found['finished']} of {found['total']} cells, with {budget}. Every architecture sees the same rows in the same "
-        f"order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so found) and is "
-        f"compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own front of "
+        f"order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so found) and "
+        f"is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own front of "
         f"unexplained variance over L0, and never extrapolated; a dash is a method whose front does not cover that L0. The "
-        f"range over seeds of the nearest setting stands behind +-. Agreement of seeds is that of the nearest setting's live atoms."
+        f"range over seeds of the nearest setting stands behind +-. Agreement of seeds is that of its live atoms."
     )
     heads = ["data", "latents", "L0", "tokens", "rows a step", "first lr", "settings", "seeds", "held-out rows"]
     keys = ("n_latents", "target_l0", "tokens", "batch_rows", "lr", "settings", "seeds", "rows")

@@ -32,6 +32,7 @@ def bench_dictionaries(options: DictionaryBenchOptions, out: Path) -> dict[str, 
     The same command goes on where it was stopped: finished cells are kept in OUT/cells, and a cell that was stopped goes on
     with its checkpoint. Raises ConfigError for unknown names, RunError if OUT holds a benchmark with other settings.
     """
+    options = DictionaryBenchOptions(**{name: getattr(options, name) for name in DictionaryBenchOptions.model_fields})
     kinds, beds = _checked(options)
     _claim(options, out)
     cells = [(bed, kind) for bed in beds for kind in kinds]
