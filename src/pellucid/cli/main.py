@@ -15,6 +15,7 @@ from pellucid.cli.verb import Verb
 from pellucid.core import config as configs
 from pellucid.core.errors import ConfigError, PellucidError, did_you_mean
 from pellucid.core.logging import to_stderr
+from pellucid.dictionaries.plugins import load_installed, load_modules
 
 V = TypeVar("V", bound=Verb)
 
@@ -65,12 +66,33 @@ def _unknown(word: str, rest: list[str]) -> int:
 def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
     """Return a verb's options from a YAML file (--config) and flags; ConfigError lists what does not fit."""
     path = _config_path(arguments)
-    default = configs.build(kind, configs.load_yaml(path) if path else {}, where=path or "config")
+    values = configs.load_yaml(path) if path else {}
+    load_installed()
+    load_modules([*_listed(values.get("plugin")), *_plugins(arguments)])  # before anything that names an architecture is read
+    default = configs.build(kind, values, where=path or "config")
     try:
         return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}", description=kind.description())
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"the settings do not fit: {problems}") from None
+
+
+def _plugins(arguments: Sequence[str]) -> list[str]:
+    """Return what follows --plugin, up to the next flag."""
+    found: list[str] = []
+    taking = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            taking = argument == "--plugin"
+            found += [argument.split("=", 1)[1]] if argument.startswith("--plugin=") else []
+        elif taking:
+            found.append(argument)
+    return found
+
+
+def _listed(value: object) -> list[str]:
+    """Return the names in a YAML value; anything else is left to the settings' own checks."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _config_path(arguments: Sequence[str]) -> str | None:

@@ -14,7 +14,7 @@ from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, Matchi
 from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
 from pellucid.dictionaries.mode import inference
 from pellucid.dictionaries.p_anneal import GatedPAnnealConfig, GatedPAnnealDictionary, PAnnealConfig, PAnnealDictionary
-from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
+from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary, register
 from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
 from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
 from pellucid.dictionaries.top_afa import TopAfaConfig, TopAfaDictionary
@@ -61,5 +61,6 @@ __all__ = [
     "inference",
     "load_dictionary",
     "make_dictionary",
+    "register",
     "save_dictionary",
 ]
