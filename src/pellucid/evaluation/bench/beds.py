@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import nn
@@ -78,6 +78,7 @@ class Bed:
         return float((rows.double() - rows.double().mean(dim=0)).square().sum(dim=1).mean().sqrt())
 
 
+@lru_cache  # a worker keeps its beds: reading text takes longer than a cell
 def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
     """Return a bed with the budget that the options ask for; ConfigError if the name is unknown."""
     if name not in BEDS:
@@ -86,8 +87,8 @@ def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
     if name == HOST:
         return Bed(
             name=name, site=options.site, host_name=options.host, n_latents=576 if quick else 2304, target_l0=32.0,
-            tokens=20_480 if quick else 409_600, batch_rows=4, sample_rows=24, lr=2e-3 if quick else 1e-3,
-            levels=3 if quick else 5, refined=() if quick else REFINED, seeds=2, rows=4 if quick else 64,
+            tokens=16_384 if quick else 409_600, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32, lr=2e-3 if quick else 1e-3,
+            levels=3 if quick else 5, refined=() if quick else REFINED, seeds=2, rows=2 if quick else 64,
             dead_after=5_000 if quick else 50_000, seed=options.seed,
         )  # fmt: skip
     config = regime(name)
