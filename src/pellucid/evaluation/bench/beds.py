@@ -87,7 +87,8 @@ def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
     if name == HOST:
         return Bed(
             name=name, site=options.site, host_name=options.host, n_latents=576 if quick else 2304, target_l0=32.0,
-            tokens=16_384 if quick else 409_600, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32, lr=2e-3 if quick else 1e-3,
+            tokens=16_384 if quick else 409_600, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32,
+            lr=2e-3 if quick else 1e-3,
             levels=3 if quick else 5, refined=() if quick else REFINED, seeds=2, rows=2 if quick else 64,
             dead_after=5_000 if quick else 50_000, seed=options.seed,
         )  # fmt: skip
