@@ -28,7 +28,7 @@ def test_help_lists_every_verb(capsys):
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_each_verb_explains_itself_and_takes_config_and_json(capsys, verb):
     with pytest.raises(SystemExit) as ended:
-        cli.main([verb, "--help"])
+        cli.main([*verb.split(), "--help"])
     out = capsys.readouterr().out
     assert ended.value.code == 0 and "--json" in out and "--config" in out
 
@@ -42,6 +42,14 @@ def test_help_of_fit_explains_every_setting_of_every_architecture(capsys):
         for setting, field in kind.Config.model_fields.items():
             if setting != "kind":
                 assert f"{setting} (default {field.default}): {' '.join(field.description.split())}" in out
+
+
+def test_a_word_that_begins_several_verbs_lists_them(capsys):
+    status, out, _ = run(capsys, "bench", "--help")
+    assert status == 0 and "bench mips" in out and "bench dictionaries" in out and "  fit" not in out
+    assert run(capsys, "bench")[0] == 2
+    status, _, err = run(capsys, "bench", "dictionries")
+    assert status == 2 and "unknown verb 'bench dictionries'. Did you mean 'bench dictionaries'" in err
 
 
 def test_unknown_verb_names_the_nearest(capsys):

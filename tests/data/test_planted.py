@@ -75,7 +75,7 @@ def test_bad_requests_are_refused():
     for values, message in (
         ({"n_features": 2}, r"firing.active is 3.0, but there are 2 features"),
         ({"coefficients": {"kind": "uniform", "low": 2.0}}, "high is 1.5, wanted more than low = 2.0"),
-        ({"firing": {"kind": "independent", "active": 0.0}}, "firing.active"),
+        ({"firing": {"kind": "independent", "active": 0.0}}, r"firing.independent.active"),
         ({"width": 0}, "width"),
         ({"featurs": 3}, "unknown key 'featurs'"),
     ):

@@ -15,6 +15,7 @@ from pellucid.cli.verb import Verb
 from pellucid.core import config as configs
 from pellucid.core.errors import ConfigError, PellucidError, did_you_mean
 from pellucid.core.logging import to_stderr
+from pellucid.dictionaries.plugins import load_installed, load_modules
 
 V = TypeVar("V", bound=Verb)
 
@@ -26,12 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0 if arguments else 2
-    verb = arguments[0]
+    verb, rest = _split(arguments)
     if verb not in VERBS:
-        sys.stderr.write(f"pellucid: unknown verb '{verb}'.{did_you_mean(verb, VERBS)}\n{_overview()}")
-        return 2
+        return _unknown(verb, rest)
     try:
-        options = parse(VERBS[verb], arguments[1:], verb)
+        options = parse(VERBS[verb], rest, verb)
         result = options.perform()
     except PellucidError as error:
         sys.stderr.write(f"pellucid {verb}: {error}\n")
@@ -46,15 +46,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the verb, of two words where there is such a one, and what follows."""
+    two = " ".join(arguments[:2])
+    return (two, arguments[2:]) if two in VERBS else (arguments[0], arguments[1:])
+
+
+def _unknown(word: str, rest: list[str]) -> int:
+    """Explain the verbs that begin with a word, or say that none does; return the exit status."""
+    family = [name for name in VERBS if name.startswith(f"{word} ")]
+    if family and (not rest or rest[0] in ("-h", "--help")):
+        sys.stdout.write(_overview(family))
+        return 0 if rest else 2
+    asked = " ".join([word, *rest[:1]]) if family else word
+    sys.stderr.write(f"pellucid: unknown verb '{asked}'.{did_you_mean(asked, VERBS)}\n{_overview(family or None)}")
+    return 2
+
+
 def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
     """Return a verb's options from a YAML file (--config) and flags; ConfigError lists what does not fit."""
     path = _config_path(arguments)
-    default = configs.build(kind, configs.load_yaml(path) if path else {}, where=path or "config")
+    values = configs.load_yaml(path) if path else {}
+    load_installed()
+    load_modules([*_listed(values.get("plugin")), *_plugins(arguments)])  # before anything that names an architecture is read
+    default = configs.build(kind, values, where=path or "config")
     try:
         return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}", description=kind.description())
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"the settings do not fit: {problems}") from None
+
+
+def _plugins(arguments: Sequence[str]) -> list[str]:
+    """Return what follows --plugin, up to the next flag."""
+    found: list[str] = []
+    taking = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            taking = argument == "--plugin"
+            found += [argument.split("=", 1)[1]] if argument.startswith("--plugin=") else []
+        elif taking:
+            found.append(argument)
+    return found
+
+
+def _listed(value: object) -> list[str]:
+    """Return the names in a YAML value; anything else is left to the settings' own checks."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _config_path(arguments: Sequence[str]) -> str | None:
@@ -66,9 +104,11 @@ def _config_path(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _overview() -> str:
+def _overview(names: Sequence[str] | None = None) -> str:
     lines = ["usage: pellucid VERB [options]   (pellucid VERB --help explains each)", ""]
-    lines += [f"  {name:<10}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in VERBS.items()]
+    chosen = {name: VERBS[name] for name in names or VERBS}
+    width = max(len(name) for name in chosen) + 2
+    lines += [f"  {name:<{width}}{(kind.__doc__ or '').splitlines()[0]}" for name, kind in chosen.items()]
     return "\n".join(lines) + "\n"
 
 

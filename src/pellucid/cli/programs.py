@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from pellucid.cli.verb import Verb
 from pellucid.programs.options import BenchOptions, DistillOptions
 
@@ -23,15 +21,13 @@ class Distill(Verb, DistillOptions):
         return distill_to(self, self.out)
 
 
-class Bench(Verb, BenchOptions):
-    """Run a benchmark: mips distils its 62 tasks and writes a page with every program."""
+class BenchMips(Verb, BenchOptions):
+    """Distil the 62 tasks of MIPS and write a page with every program."""
 
-    name: tyro.conf.Positional[str] = "mips"
-    """Name of the benchmark."""
     out: Path = Path("runs/mips")
     """Folder for results.json, index.html and a folder for each task."""
 
     def perform(self) -> Any:
         from pellucid.programs.bench import bench
 
-        return bench(self, self.out, self.name)
+        return bench(self, self.out)

@@ -1,13 +1,14 @@
-"""The verbs by name; a new verb is a class in a file of this room and a line here."""
+"""The verbs by name; a new verb is a class in a file of this room and a line here. A name may have two words."""
 
 from __future__ import annotations
 
+from pellucid.cli.dictionaries import BenchDictionaries
 from pellucid.cli.explain import Explain
 from pellucid.cli.explore import Explore
 from pellucid.cli.fit import Fit
 from pellucid.cli.hosts import Demo, Get
 from pellucid.cli.index import Index
-from pellucid.cli.programs import Bench, Distill
+from pellucid.cli.programs import BenchMips, Distill
 from pellucid.cli.runs import Compare, Evaluate, Report
 from pellucid.cli.steer import Steer
 from pellucid.cli.verb import Verb
@@ -24,5 +25,6 @@ VERBS: dict[str, type[Verb]] = {
     "explore": Explore,
     "steer": Steer,
     "distill": Distill,
-    "bench": Bench,
+    "bench mips": BenchMips,
+    "bench dictionaries": BenchDictionaries,
 }

@@ -20,6 +20,9 @@ class Verb(Config):
     json_: Annotated[bool, tyro.conf.arg(name="json")] = Field(False, alias="json")
     """Print one JSON object, last on stdout."""
 
+    plugin: tuple[str, ...] = ()
+    """Python modules that are imported first and register architectures of their own."""
+
     @classmethod
     def description(cls) -> str:
         """Return what --help says before the flags."""

@@ -102,6 +102,7 @@ def _known_keys(cls: type[Config]) -> set[str]:
         if isinstance(kind, type) and issubclass(kind, Config):
             keys |= set(kind.model_fields)
             queue += [field.annotation for field in kind.model_fields.values()]
+            queue += kind.__subclasses__()  # a field may hold any of them, such as the config of any architecture
         else:
             queue += list(getattr(kind, "__args__", ()))
     return keys

@@ -17,7 +17,7 @@ from pellucid.dictionaries.matching_pursuit import MatchingPursuitConfig, Matchi
 from pellucid.dictionaries.matryoshka import MatryoshkaConfig, MatryoshkaDictionary
 from pellucid.dictionaries.mode import inference
 from pellucid.dictionaries.p_anneal import GatedPAnnealConfig, GatedPAnnealDictionary, PAnnealConfig, PAnnealDictionary
-from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary
+from pellucid.dictionaries.registry import ARCHITECTURES, AnyArchitecture, make_dictionary, register
 from pellucid.dictionaries.relu import ReluConfig, ReluDictionary
 from pellucid.dictionaries.snmf import SnmfConfig, SnmfDictionary, factorised
 from pellucid.dictionaries.threshold import ThresholdConfig, ThresholdDictionary
@@ -84,5 +84,6 @@ __all__ = [
     "inference",
     "load_dictionary",
     "make_dictionary",
+    "register",
     "save_dictionary",
 ]

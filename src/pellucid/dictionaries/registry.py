@@ -1,15 +1,15 @@
-"""Architectures by name; a new one is one file and one line here."""
+"""Architectures by name; a new one is one file and one line here, or `register` from outside the package."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import torch
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, SerializeAsAny
 from torch import Tensor
 
-from pellucid.core.errors import ConfigError, did_you_mean
+from pellucid.core.errors import ConfigError, did_you_mean, raise_all
 from pellucid.dictionaries.archetypal import ArchetypalDictionary
 from pellucid.dictionaries.base import LARGEST, ArchitectureBase, Dictionary
 from pellucid.dictionaries.batch_topk import BatchTopKDictionary
@@ -24,6 +24,7 @@ from pellucid.dictionaries.latent_quantization import LatentQuantizationDictiona
 from pellucid.dictionaries.matching_pursuit import MatchingPursuitDictionary
 from pellucid.dictionaries.matryoshka import MatryoshkaDictionary
 from pellucid.dictionaries.p_anneal import GatedPAnnealDictionary, PAnnealDictionary
+from pellucid.dictionaries.plugins import load_installed
 from pellucid.dictionaries.relu import ReluDictionary
 from pellucid.dictionaries.snmf import SnmfDictionary
 from pellucid.dictionaries.threshold import ThresholdDictionary
@@ -56,11 +57,46 @@ ARCHITECTURES: dict[str, type[Dictionary]] = {
 """Name -> class; the name is the config's `kind`."""
 
 
-def _known_kind(values: Any) -> Any:
+D = TypeVar("D", bound=type[Dictionary])
+
+
+def register(cls: D) -> D:
+    """Add an architecture under its `kind`: a decorator for classes outside the package; return the class.
+
+    From then on its config is accepted wherever architectures are: in fits, files, the command line's help and the benchmark.
+    Registering the same class again changes nothing. Raises ConfigError listing what is wrong: another class has the name,
+    or the config has another `kind`, is no `ArchitectureBase` or has a setting without its sentence.
+    """
+    kind, config = getattr(cls, "kind", None), getattr(cls, "Config", None)
+    problems = [] if isinstance(kind, str) and kind else [f"{cls.__name__}.kind is {kind!r}, wanted a name"]
+    if not (isinstance(config, type) and issubclass(config, ArchitectureBase)):
+        problems.append(f"{cls.__name__}.Config is {config!r}, wanted a subclass of ArchitectureBase")
+    else:
+        field = config.model_fields.get("kind")
+        if field is None or field.default != kind:
+            problems.append(f'{config.__name__} lacks the field  kind: Literal["{kind}"] = "{kind}"')
+        problems += [
+            f"{config.__name__}.{name} has no docstring" for name, f in config.model_fields.items() if not f.description
+        ]
+    found = ARCHITECTURES.get(str(kind), cls)
+    if found is not cls and (found.__module__, found.__qualname__) != (cls.__module__, cls.__qualname__):
+        problems.append(f"'{kind}' is {found.__module__}.{found.__qualname__} already; choose another name")
+    raise_all(problems, ConfigError)
+    ARCHITECTURES[str(kind)] = cls
+    return cls
+
+
+def is_known(kind: object) -> bool:
+    """Whether an architecture has this name; installed packages are asked once if none has."""
+    return kind in ARCHITECTURES or (load_installed() and kind in ARCHITECTURES)
+
+
+def _resolved(values: Any) -> Any:
+    """Return the config of the named kind from plain values; its own complaints keep their places."""
     kind = values.get("kind") if isinstance(values, dict) else getattr(values, "kind", None)
-    if kind not in ARCHITECTURES:
+    if not is_known(kind):
         raise ValueError(_unknown(kind))
-    return values
+    return ARCHITECTURES[str(kind)].Config.model_validate(values)
 
 
 def _unknown(kind: object) -> str:
@@ -71,11 +107,7 @@ def _unknown(kind: object) -> str:
 if TYPE_CHECKING:
     AnyArchitecture = ArchitectureBase
 else:
-    AnyArchitecture = Annotated[
-        Union[tuple(cls.Config for cls in ARCHITECTURES.values())],  # noqa: UP007 - built from the registry
-        Field(discriminator="kind"),
-        BeforeValidator(_known_kind),
-    ]
+    AnyArchitecture = Annotated[SerializeAsAny[ArchitectureBase], BeforeValidator(_resolved)]
     """Config field type: the config of any registered architecture, told apart by `kind`."""
 
 
@@ -131,11 +163,11 @@ def transcoding() -> str:
 def empty_dictionary(config: ArchitectureBase, d_in: int, d_out: int | None = None) -> Dictionary:
     """Make a dictionary of the config's architecture with all parameters zero; ConfigError as in `make_dictionary`."""
     kind = getattr(config, "kind", None)
-    if kind not in ARCHITECTURES:
+    if not is_known(kind):
         raise ConfigError(_unknown(kind))
     if not 1 <= d_in <= LARGEST:
         raise ConfigError(f"d_in is {d_in}, wanted a site width between 1 and {LARGEST}")
-    cls = ARCHITECTURES[kind]
+    cls = ARCHITECTURES[str(kind)]
     if cls.transcodes:
         return cls(config, d_in, d_out)
     if d_out not in (None, d_in):

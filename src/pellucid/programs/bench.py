@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from pellucid.core.errors import ConfigError, FileFormatError, RunError
+from pellucid.core.errors import FileFormatError, RunError
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
 from pellucid.core.provenance import environment
@@ -32,14 +32,12 @@ PROGRAMS = "programs"
 """Folder with a folder for each task."""
 
 
-def bench(options: BenchOptions, out: Path, benchmark: str = "mips") -> dict[str, Any]:
+def bench(options: BenchOptions, out: Path) -> dict[str, Any]:
     """Distil every task in a process of its own; write OUT/results.json, OUT/index.html and OUT/programs/NAME/.
 
     A task that is over its time, or whose process fails, counts as not solved, with the reason. Results are written after
     each task, so that a stopped run loses nothing that was finished. Seconds are those of all parts of a resumed run.
     """
-    if benchmark != "mips":
-        raise ConfigError(f"there is no benchmark {benchmark!r}; known: mips")
     tasks = _by_name(options.tasks or tuple(TASKS))
     names = list(tasks)
     if (out / RESULTS).exists() and not options.resume:

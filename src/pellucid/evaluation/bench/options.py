@@ -1,0 +1,26 @@
+"""What the benchmark of dictionaries takes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pellucid.core.config import Config
+
+
+class DictionaryBenchOptions(Config):
+    """What is run, and how much of it."""
+
+    quick: bool = False
+    """Small budgets that end in 10 minutes on two cores: the page is whole, its numbers are early."""
+    architectures: tuple[str, ...] = ()
+    """Architectures (default: all that are registered)."""
+    beds: tuple[str, ...] = ()
+    """Data: independent, hierarchy, interference, heavy_tailed or host (default: all five)."""
+    host: str = "smollm2"
+    """Language model of the bed 'host'."""
+    site: str = "layers.14"
+    """Its site."""
+    workers: int = Field(2, ge=1)
+    """Processes side by side, one thread each."""
+    seed: int = Field(0, ge=0)
+    """Decides the data and the starting weights."""
