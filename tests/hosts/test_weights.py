@@ -25,7 +25,5 @@ def test_the_matrix_that_writes_or_reads_a_site(llama_host):
 
 
 def test_a_site_that_no_linear_map_writes_is_refused(llama_host):
-    with pytest.raises(
-        SiteError, match=r"no linear map in module 'model.norm' of llama writes the 32 dimensions"
-    ):
+    with pytest.raises(SiteError, match=r"no linear map in module 'model.norm' of llama writes the 32 dimensions"):
         site_weights(llama_host, llama_host.site("norm"), 32)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from tests.conftest import tiny_llama
+from tests.web.synthetic import write_run
 
 from pellucid.dictionaries import TopKConfig, make_dictionary, save_dictionary
 from pellucid.hosts import Host
-from tests.conftest import tiny_llama
-from tests.web.synthetic import write_run
 
 SCRIPT = "<script>document.title='pwned'</script>"
 HOSTILE = (

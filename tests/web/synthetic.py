@@ -13,7 +13,24 @@ import pyarrow.parquet as pq
 
 from pellucid.features.index.schema import BINS, EXAMPLES, FORMAT, LATENTS, NEIGHBOURS, QUANTILES, TOKENS, VERSION
 
-WORDS = ("the", " def", " self", " return", "(", ")", ":", "\n", " import", " os", " path", " list", " of", " file", " name", ".")
+WORDS = (
+    "the",
+    " def",
+    " self",
+    " return",
+    "(",
+    ")",
+    ":",
+    "\n",
+    " import",
+    " os",
+    " path",
+    " list",
+    " of",
+    " file",
+    " name",
+    ".",
+)
 HELD_OUT, CONTEXT = 400, 64
 GROUP = 4096
 """Latents of a row group."""

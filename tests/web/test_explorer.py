@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from starlette.testclient import TestClient
+from tests.web.explored_run import HOSTILE, NAMES, SCRIPT, make_run, tiny_host
 
 from pellucid import cli
 from pellucid.core.errors import ConfigError, RunError
@@ -24,7 +25,6 @@ from pellucid.web.explorer.security import HEADERS, POLICY, Guard
 from pellucid.web.explorer.serve import bind, check_address
 from pellucid.web.explorer.statistics import Statistics
 from pellucid.web.explorer.trial import MAX_CHARACTERS, WAITING, Ask, Busy, Trial
-from tests.web.explored_run import HOSTILE, NAMES, SCRIPT, make_run, tiny_host
 
 HERE = "http://127.0.0.1:8000"
 
@@ -112,8 +112,17 @@ def test_a_feature_is_turned_to_in_the_list_it_came_from(opened, client):
 
 
 def test_names_tokens_and_searches_are_text(client):
-    name = "/features/" + NAMES[1].replace("<", "%3C").replace(">", "%3E").replace("&", "%26").replace(" ", "%20").replace("\u202e", "%E2%80%AE")
-    for path in ("/", name, "/feature/local/0", "/feature/local/4", f"/features/local?q={SCRIPT}", f"/try?text={SCRIPT}</textarea>"):
+    name = "/features/" + NAMES[1].replace("<", "%3C").replace(">", "%3E").replace("&", "%26").replace(" ", "%20").replace(
+        "\u202e", "%E2%80%AE"
+    )
+    for path in (
+        "/",
+        name,
+        "/feature/local/0",
+        "/feature/local/4",
+        f"/features/local?q={SCRIPT}",
+        f"/try?text={SCRIPT}</textarea>",
+    ):
         html = client.get(path).text
         assert SCRIPT not in html and "<b>&" not in html and "<img" not in html
         assert not set(html) & {"\u202e", "\x00", "\x1b", "\ufeff"}, path
@@ -162,7 +171,10 @@ def test_only_this_machine_and_this_page_may_ask(opened, client):
     assert client.post("/api/active", json=ask, headers={"origin": "http://evil.example"}).status_code == 403
     assert client.post("/api/active", json=ask, headers={"origin": "null"}).status_code == 403
     assert client.post("/api/active", content=json.dumps(ask), headers={"content-type": "text/plain"}).status_code == 415
-    assert client.post("/api/active", content=b"{" + b" " * 200_000, headers={"content-type": "application/json"}).status_code == 413
+    assert (
+        client.post("/api/active", content=b"{" + b" " * 200_000, headers={"content-type": "application/json"}).status_code
+        == 413
+    )
     assert client.get("/features/local?q=" + "a" * 9000).status_code == 414
     assert client.post("/api/active", json=ask, headers={"origin": HERE}).status_code == 200
     assert Guard(None, ["*"])._known("anything") and not Guard(None, [])._known("anything")

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import axe_core_python
 import pytest
+from tests.web.explored_run import HOSTILE, NAMES, SCRIPT, make_run, serving, tiny_host
 
 from pellucid.web.explorer import export
 from pellucid.web.explorer.app import make_app
 from pellucid.web.explorer.explored import ExploredRun
-from tests.web.explored_run import HOSTILE, NAMES, SCRIPT, make_run, serving, tiny_host
 
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -72,7 +72,11 @@ class Watched:
     def check(self) -> None:
         said = [line for line in self.said if not any(part in line for part in self.allowed)]
         assert said == []
-        outside = [url for url in self.asked if urlsplit(url).scheme not in ("data", "file", "blob") and urlsplit(url).hostname != "127.0.0.1"]
+        outside = [
+            url
+            for url in self.asked
+            if urlsplit(url).scheme not in ("data", "file", "blob") and urlsplit(url).hostname != "127.0.0.1"
+        ]
         assert outside == []
 
 
@@ -147,7 +151,10 @@ def test_type_a_text_and_steer(made, watched):
     page.click("#steer")
     page.wait_for_selector("#next tbody tr")
     assert page.locator("#next .rises").count() and page.locator("#next .falls").count()
-    assert page.locator("#after").text_content() and page.locator("#before").text_content() != page.locator("#after").text_content()
+    assert (
+        page.locator("#after").text_content()
+        and page.locator("#before").text_content() != page.locator("#after").text_content()
+    )
     watched.picture("try")
     watched.accessible()
 
@@ -183,7 +190,12 @@ def test_compare_and_a_small_window_and_the_theme(made, watched):
     page.reload()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == before == "rgb(22, 24, 28)", "the choice is kept"
     page.set_viewport_size({"width": 390, "height": 780})
-    for name, path in (("features", "/features/local"), ("feature", "/feature/local/1"), ("try", "/try"), ("compare", "/compare")):
+    for name, path in (
+        ("features", "/features/local"),
+        ("feature", "/feature/local/1"),
+        ("try", "/try"),
+        ("compare", "/compare"),
+    ):
         page.goto(address + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name} is wider than a small window"
         watched.picture(f"narrow-{name}")

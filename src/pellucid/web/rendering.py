@@ -29,7 +29,13 @@ def environment(*folders: Path) -> Any:
         undefined=jinja2.StrictUndefined,
     )
     # Our own style and script, and SVG whose texts are escaped when it is built, are the only unescaped parts.
-    made.filters |= {"visible": visible, "flat": flat, "sentence": sentence, "svg": markupsafe.Markup, "ours": markupsafe.Markup}
+    made.filters |= {
+        "visible": visible,
+        "flat": flat,
+        "sentence": sentence,
+        "svg": markupsafe.Markup,
+        "ours": markupsafe.Markup,
+    }
     return made
 
 

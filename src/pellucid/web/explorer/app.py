@@ -131,5 +131,3 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
     app.add_exception_handler(PellucidError, ours)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, malformed)
-
-

@@ -53,7 +53,7 @@ class Comparison:
         if not -1 <= least <= 1:
             raise ConfigError(f"least is '{values['least'][:80]}', wanted a cosine from -1 to 1")
         page = values.get("page") or "1"
-        if not page.isdecimal() or not 1 <= int(page[:9]):
+        if not page.isdecimal() or not int(page[:9]) >= 1:
             raise ConfigError(f"page is '{page[:80]}', wanted a number from 1")
         return cls(a, b, show, least, sort, int(page[:9]))
 

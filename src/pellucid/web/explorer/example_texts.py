@@ -71,7 +71,7 @@ class ExampleTexts:
         table = file.read(list(COLUMNS))
         column = {name: table[name].to_numpy() for name in COLUMNS}
         latents = column["latent"]
-        if len(latents) and not (0 <= latents.min() and latents.max() < self.n_latents):
+        if len(latents) and not (latents.min() >= 0 and latents.max() < self.n_latents):
             raise ValueError(f"latents {latents.min()} to {latents.max()}, wanted 0 to {self.n_latents - 1}")
         self._window_of, n_windows = _numbered(column["row"], column["start"])
         self._windows = _first_texts(file, self._window_of, n_windows)

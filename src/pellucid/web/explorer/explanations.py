@@ -47,7 +47,7 @@ class Explanations:
             }
         except (pa.ArrowException, OSError, KeyError) as error:
             raise FileFormatError(f"{path} cannot be read: {error}. Make it again with 'pellucid explain RUN'.") from None
-        if len(latents) and not (0 <= latents.min() and latents.max() < n_latents):
+        if len(latents) and not (latents.min() >= 0 and latents.max() < n_latents):
             raise FileFormatError(f"{path} explains latents {latents.min()} to {latents.max()}, wanted 0 to {n_latents - 1}")
         self._row = np.full(n_latents, -1, dtype=np.int64)
         self._row[latents] = np.arange(len(latents))

@@ -66,7 +66,9 @@ def _turns(features: Features, latent: int, listing: Listing, at: int | None, li
     """The features before and after: in the list it was opened from, else by number."""
     found = features.find(listing) if at is not None and links.live else None
     if found is None or at is None or not (1 <= at <= len(found) and found[at - 1] == latent):
-        before, after = (links.feature(features.name, i) if 0 <= i < features.n_latents else "" for i in (latent - 1, latent + 1))
+        before, after = (
+            links.feature(features.name, i) if 0 <= i < features.n_latents else "" for i in (latent - 1, latent + 1)
+        )
         return {"before": before, "after": after, "place": ""}
     before = links.feature(features.name, int(found[at - 2]), listing, at - 1) if at > 1 else ""
     after = links.feature(features.name, int(found[at]), listing, at + 1) if at < len(found) else ""

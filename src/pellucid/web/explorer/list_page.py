@@ -14,7 +14,6 @@ from pellucid.web.explorer.links import Links
 from pellucid.web.explorer.listing import LONGEST_SEARCH, PAGE_ROWS, SCOPES, Listing
 from pellucid.web.features_view import Piece
 
-
 ALL = Listing()
 
 
@@ -77,7 +76,12 @@ def whole(run: ExploredRun, name: str, latents: Sequence[int], links: Links) -> 
 
 
 def lines(
-    features: Features, latents: Sequence[int], columns: Sequence[str], links: Links, listing: Listing = ALL, first: int | None = None
+    features: Features,
+    latents: Sequence[int],
+    columns: Sequence[str],
+    links: Links,
+    listing: Listing = ALL,
+    first: int | None = None,
 ) -> list[Line]:
     """Return features as lines; in a list (`first` is the place of the first of them in it) they link to their place."""
     explanations, statistics = features.explanations(listing.explainer), features.statistics(listing.explainer)
@@ -102,7 +106,13 @@ def _heading(name: str, key: str, listing: Listing, order: Listing, links: Links
     again = replace(listing, sort=order.sort, descending=order.descending).sorted_by(key)
     state = "" if key != order.sort else "descending" if order.descending else "ascending"
     column = COLUMNS[key]
-    return {"key": key, "title": column.title, "definition": column.definition, "link": links.features(name, again), "state": state}
+    return {
+        "key": key,
+        "title": column.title,
+        "definition": column.definition,
+        "link": links.features(name, again),
+        "state": state,
+    }
 
 
 def _turns(name: str, listing: Listing, page: int, pages: int, links: Links) -> dict[str, str]:

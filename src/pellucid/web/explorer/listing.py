@@ -147,5 +147,3 @@ def _page(text: str, problems: list[str]) -> int:
         problems.append(f"page is '{text[:80]}', wanted a number from 1")
         return 1
     return int(text[:12])
-
-

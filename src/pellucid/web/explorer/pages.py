@@ -46,7 +46,11 @@ class Pages:
         names = list(self.run.features)
         name = name if name in names else names[0]
         others = [other for other in names if other != name]
-        compare = [("compare", "Compare", self.links.compare(names[0] if name != names[0] else others[0], name), "c")] if others else []
+        compare = (
+            [("compare", "Compare", self.links.compare(names[0] if name != names[0] else others[0], name), "c")]
+            if others
+            else []
+        )
         return [
             ("overview", "Overview", self.links.overview(), "o"),
             ("features", "Features", self.links.features(name), "f"),

@@ -16,7 +16,9 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: nothing inline, nothing from elsewhere, in no other page's frame."""
-FILE_POLICY = "default-src 'none'; script-src file: 'self'; style-src file: 'self'; img-src data:; base-uri 'none'; form-action 'none'"
+FILE_POLICY = (
+    "default-src 'none'; script-src file: 'self'; style-src file: 'self'; img-src data:; base-uri 'none'; form-action 'none'"
+)
 """The same for pages opened from disk."""
 HEADERS = {
     "content-security-policy": POLICY,

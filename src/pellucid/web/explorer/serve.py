@@ -15,7 +15,13 @@ from pellucid.web.explorer.security import is_loopback
 
 
 def explore(
-    run: str | Path, *, host: str = "127.0.0.1", port: int = 0, elsewhere: bool = False, browser: bool = True, model: Host | None = None
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    elsewhere: bool = False,
+    browser: bool = True,
+    model: Host | None = None,
 ) -> str:
     """Serve the explorer of an indexed run until Ctrl-C; return the address it had.
 
@@ -71,5 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
             made.bind(place)
             stack.pop_all()
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"port {port} of {host} cannot be used: {error}. Choose another --port; 0 takes a free one.") from None
+        raise ConfigError(
+            f"port {port} of {host} cannot be used: {error}. Choose another --port; 0 takes a free one."
+        ) from None
     return made

@@ -96,11 +96,10 @@ class Trial:
 
     def _active(self, ask: Ask) -> dict[str, Any]:
         steerable = self._open()
-        found = active_features(
-            steerable, tokenize(steerable.host, ask.text, limit=MAX_TOKENS), ask.dictionary, top=TOP
-        )
+        found = active_features(steerable, tokenize(steerable.host, ask.text, limit=MAX_TOKENS), ask.dictionary, top=TOP)
         tokens = [
-            {"text": in_line(one.text), "chip": chip(one.text), "position": one.position, "latents": one.latents} for one in found
+            {"text": in_line(one.text), "chip": chip(one.text), "position": one.position, "latents": one.latents}
+            for one in found
         ]
         return {"tokens": tokens, "unseen": steerable.exclude_first}
 
