@@ -181,3 +181,12 @@ def test_contributions_are_what_codes_add_in_every_architecture(kind):
     with torch.no_grad():
         expected = dictionary.decode(codes) - dictionary.decode(torch.zeros(5, 64))
         torch.testing.assert_close(codes @ dictionary.contributions(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_bound_edits_reach_calls_of_the_module_itself(steerable, token_inputs):
+    edits = [Edit(dictionary="topk", latent=4, operation="set", value=6.0)]
+    bound = steerable.bind(edits, PROMPT, PROMPT)
+    with torch.no_grad(), steerable.host.edit(bound.replacements()):
+        found = steerable.host.module(**token_inputs).logits
+    assert torch.equal(found, steered_logits(steerable, token_inputs["input_ids"], edits))
+    assert {str(site): at for site, at in bound.touched.items()} == {"layers.1": list(range(1, PROMPT))}
