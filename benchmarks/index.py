@@ -1,9 +1,9 @@
 """How fast an index is beside the plain forward to its site, batch by batch in one process.
 
-    python benchmarks/index.py runs/demo --tokens 100000 --into /tmp/indexed --out benchmarks/results/index.json
+    python benchmarks/index.py runs/demo --tokens 100000 --into indexed --out benchmarks/results/index.json
     python benchmarks/index.py --latents 131072 --width 64 --tokens 4096      # a tiny host: what memory many latents take
 
-RUN is a finished run; a copy of it is indexed, in `--into`. Without RUN: a TopK with starting weights, of `--latents`, on a
+RUN is a finished run; a copy of it is indexed, in `--into`, where a benchmark that was stopped goes on. Without RUN: a TopK with starting weights, of `--latents`, on a
 Llama of `--width` that is made here. Before every `--plain-every`-th batch the host runs over the same batch as anyone would
 run it to the last site and no further, so that a machine that is busy for a while is so for both.
 
@@ -30,7 +30,7 @@ import torch
 from resident import forget_peak, peak
 
 from pellucid import Host, TextConfig, TopKConfig, load_text
-from pellucid.core.logging import to_stderr
+from pellucid.core.logging import JsonLines, to_stderr
 from pellucid.core.provenance import environment
 from pellucid.data import DataSource, TextCounts, TokenData
 from pellucid.dictionaries import make_dictionary, save_dictionary
@@ -42,6 +42,7 @@ from pellucid.hosts import Site
 from pellucid.job import run_config
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+NONE = dict.fromkeys(CLOCKS, 0.0)
 MB = 1e6
 Seconds = dict[str, float]
 
@@ -60,7 +61,8 @@ def main() -> None:
             config = run_config(options.run)
             host = Host.load(config.host)
             data = load_text(config.data, host.tokenizer)
-            shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("index"))
+            if not run.exists():
+                shutil.copytree(options.run, run, ignore=shutil.ignore_patterns("index"))
         loading = since(begun)
         config = IndexConfig(part="all", tokens=options.tokens, effect_share=options.effect_share)
         report = {**environment(), "loading": loading, **measure(run, host, data, config, options.plain_every)}
@@ -114,19 +116,25 @@ def save_random(run: Path, host: Host, site: Site, architecture: TopKConfig, dat
 
 def measure(run: Path, host: Host, data: DataSource, config: IndexConfig, plain_every: int) -> dict[str, Any]:
     """Index a run, with a plain forward before some batches; return seconds, ratios and memory."""
-    batches: list[dict[str, Any]] = []
-    update = Survey._update
+    log = run.with_name(f"{run.name}-batches.jsonl")
+    earlier = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    batches = {record["start"]: record for record in earlier}
+    lines, update = JsonLines(log), Survey._update
+    fresh: list[dict[str, Any]] = []
 
     def both(survey: Survey, start: int, batch: Any, head: Any, *, ablate: bool) -> int:
-        record: dict[str, Any] = {"ablations": ablate}
-        if len(batches) % plain_every == 0:
+        record: dict[str, Any] = {"start": start, "ablations": ablate}
+        if start // config.batch_rows % plain_every == 0:
             begun = seconds()
             with torch.no_grad():
                 host.run(batch.inputs, capture=survey.sites, stop=True)
             record["plain"] = since(begun)
         begun = seconds()
         n_rows = update(survey, start, batch, head, ablate=ablate)
-        batches.append({**record, "index": since(begun), "rows": n_rows})
+        record |= {"index": since(begun), "rows": n_rows}
+        lines.write(**record)
+        batches[start] = record
+        fresh.append(record)
         return n_rows
 
     dictionaries, _ = load_run(run, host)
@@ -139,6 +147,7 @@ def measure(run: Path, host: Host, data: DataSource, config: IndexConfig, plain_
     finally:
         Survey._update = update  # type: ignore[method-assign]
     spent = since(begun)
+    rest = {clock: spent[clock] - sum(b["index"][clock] + b.get("plain", NONE)[clock] for b in fresh) for clock in CLOCKS}
     return {
         "settings": config.model_dump(mode="json"),
         "host": host.name,
@@ -146,29 +155,29 @@ def measure(run: Path, host: Host, data: DataSource, config: IndexConfig, plain_
         "dictionaries": {name: one.model_dump(mode="json") for name, one in index._manifest.dictionaries.items()},
         "tokens": index.manifest["rows"] * index.manifest["context"],
         "latents": sum(index.n_latents(name) for name in index.dictionaries),
-        **{clock: summary(batches, spent[clock], clock, index.manifest["context"]) for clock in CLOCKS},
+        "batches_of_earlier_processes": len(batches) - len(fresh),
+        **{clock: summary(list(batches.values()), rest[clock], clock, index.manifest["context"]) for clock in CLOCKS},
         "said_mb": {name: size / MB for name, size in said.items()},
         "bound_mb": (said["held"] + max(said["pass"], said["tables"])) / MB,
         "peak_mb": peak() / MB,
     }
 
 
-def summary(batches: list[dict[str, Any]], spent: float, clock: str, context: int) -> dict[str, Any]:
-    """Return seconds and ratios by one clock."""
+def summary(batches: list[dict[str, Any]], rest: float, clock: str, context: int) -> dict[str, Any]:
+    """Return seconds and ratios by one clock; `rest` is what passed outside the batches."""
     beside = [batch for batch in batches if "plain" in batch]
     by_row = [batch["plain"][clock] / batch["rows"] for batch in beside]
     ratios = [batch["plain"][clock] / batch["index"][clock] for batch in beside if not batch["ablations"]]
-    total = spent - sum(batch["plain"][clock] for batch in beside)
     rows = sum(batch["rows"] for batch in batches)
     parts = [sum(b["index"][clock] for b in batches if b["ablations"] is ablated) for ablated in (False, True)]
-    plain = statistics.median(by_row) * rows
+    plain, total = statistics.median(by_row) * rows, sum(parts) + rest
     return {
         "plain_batches": len(beside),
         "plain_tokens_per_s": {"median": context / statistics.median(by_row), "least": context / max(by_row)},
         "pass_s": parts[0],
         "batches_with_ablations": sum(batch["ablations"] for batch in batches),
         "batches_with_ablations_s": parts[1],
-        "rest_s": total - sum(parts),
+        "rest_s": rest,
         "index_s": total,
         "index_tokens_per_s": rows * context / total,
         "pass_speed": statistics.median(ratios) if ratios else None,

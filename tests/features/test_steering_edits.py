@@ -174,12 +174,12 @@ def test_active_features_are_the_greatest_codes_at_each_token(steerable, token_i
 
 @pytest.mark.parametrize("kind", list(ARCHITECTURES))
 def test_contributions_are_what_codes_add_in_every_architecture(kind):
-    dictionary = make_dictionary(
-        ARCHITECTURES[kind].Config(n_latents=64), 16, torch.Generator().manual_seed(0), torch.randn(99, 16)
-    )
-    codes = torch.rand(5, 64, generator=torch.Generator().manual_seed(1))
+    linear = {"hidden": ()} if kind == "latent_quantization" else {}  # with hidden layers its decoder is no sum over latents
+    config = ARCHITECTURES[kind].Config(n_latents=60, **linear)
+    dictionary = make_dictionary(config, 16, torch.Generator().manual_seed(0), torch.randn(99, 16))
+    codes = torch.rand(5, 60, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = dictionary.decode(codes) - dictionary.decode(torch.zeros(5, 64))
+        expected = dictionary.decode(codes) - dictionary.decode(torch.zeros(5, 60))
         torch.testing.assert_close(codes @ dictionary.contributions(), expected, atol=1e-5, rtol=1e-4)
 
 
