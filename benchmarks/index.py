@@ -3,7 +3,7 @@
     python benchmarks/index.py runs/demo --tokens 100000 --into indexed --out benchmarks/results/index.json
     python benchmarks/index.py --latents 131072 --width 64 --tokens 4096      # a tiny host: what memory many latents take
 
-RUN is a finished run; a copy of it is indexed, in `--into`, where a benchmark that was stopped goes on. Without RUN: a TopK with starting weights, of `--latents`, on a
+RUN is a finished run; a copy of it is indexed, in `--into`, where a benchmark that was stopped goes on. Without RUN: a TopK
 Llama of `--width` that is made here. Before every `--plain-every`-th batch the host runs over the same batch as anyone would
 run it to the last site and no further, so that a machine that is busy for a while is so for both.
 
