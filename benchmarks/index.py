@@ -4,11 +4,13 @@
     python benchmarks/index.py --latents 131072 --width 64 --tokens 4096      # a tiny host: what memory many latents take
 
 RUN is a finished run; a copy of it is indexed, in `--into`, where a benchmark that was stopped goes on. Without RUN: a TopK
-Llama of `--width` that is made here. Before every `--plain-every`-th batch the host runs over the same batch as anyone would
-run it to the last site and no further, so that a machine that is busy for a while is so for both.
+with starting weights, of `--latents`, on a Llama of `--width` made here. Before every `--plain-every`-th batch the host runs
+over the same batch as anyone would run it to the last site and no further, so that a machine that is busy for a while is so
+for both.
 
-    speed          median seconds of a plain batch * batches / all seconds of the index: pass, ablations, tables
-    pass_speed     median over those batches, of which no latent is ablated, of plain seconds / seconds of the index's batch
+    pass_speed     median of the plain seconds / the index's seconds on those of these batches on which no latent is ablated
+    plain_s        pass_speed * mean seconds of the index's batches without ablations * number of batches
+    speed          plain_s / all seconds of the index: pass, ablations, tables
     bound_mb       most memory the index says beforehand that it may hold, in all
     peak_mb        most it held: resident, with what it had mapped of files
 
@@ -133,7 +135,7 @@ def measure(run: Path, host: Host, data: DataSource, config: IndexConfig, plain_
         n_rows = update(survey, start, batch, head, ablate=ablate)
         record |= {"index": since(begun), "rows": n_rows}
         lines.write(**record)
-        batches[start] = record
+        batches.setdefault(start, record)
         fresh.append(record)
         return n_rows
 
@@ -166,21 +168,23 @@ def measure(run: Path, host: Host, data: DataSource, config: IndexConfig, plain_
 def summary(batches: list[dict[str, Any]], rest: float, clock: str, context: int) -> dict[str, Any]:
     """Return seconds and ratios by one clock; `rest` is what passed outside the batches."""
     beside = [batch for batch in batches if "plain" in batch]
-    by_row = [batch["plain"][clock] / batch["rows"] for batch in beside]
     ratios = [batch["plain"][clock] / batch["index"][clock] for batch in beside if not batch["ablations"]]
     rows = sum(batch["rows"] for batch in batches)
     parts = [sum(b["index"][clock] for b in batches if b["ablations"] is ablated) for ablated in (False, True)]
-    plain, total = statistics.median(by_row) * rows, sum(parts) + rest
+    without = sum(not batch["ablations"] for batch in batches)
+    plain, total = statistics.median(ratios) * parts[0] / without * len(batches), sum(parts) + rest
     return {
         "plain_batches": len(beside),
-        "plain_tokens_per_s": {"median": context / statistics.median(by_row), "least": context / max(by_row)},
+        "plain_s": plain,
+        "plain_tokens_per_s": rows * context / plain,
         "pass_s": parts[0],
         "batches_with_ablations": sum(batch["ablations"] for batch in batches),
         "batches_with_ablations_s": parts[1],
         "rest_s": rest,
         "index_s": total,
         "index_tokens_per_s": rows * context / total,
-        "pass_speed": statistics.median(ratios) if ratios else None,
+        "pass_speed": statistics.median(ratios),
+        "pass_speeds": ratios,
         "speed": plain / total,
     }
 

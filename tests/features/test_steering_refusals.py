@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from tests.features.conftest import make_tokenizer
 
 from pellucid.core.errors import ConfigError, DataError, NumericsError, SiteError
+from pellucid.dictionaries import make_dictionary
+from pellucid.dictionaries.latent_quantization import LatentQuantizationConfig
 from pellucid.features.steering import MAX_CHARACTERS, MAX_TOKENS, Edit, Steerable, active_features, steered_logits, tokenize
 
 
@@ -132,3 +134,14 @@ def test_an_unknown_dictionary_of_a_question_is_named_with_the_nearest(steerable
 def test_no_token_is_refused(steerable):
     with pytest.raises(DataError, match=r"tokens have shape \(1, 0\)"):
         steered_logits(steerable, torch.zeros(1, 0, dtype=torch.int64))
+
+
+def test_a_latent_of_a_decoder_that_is_no_sum_is_refused(llama_host, token_inputs):
+    coders = {}
+    for name, hidden in (("network", (8,)), ("linear", ())):
+        config = LatentQuantizationConfig(n_latents=20, hidden=hidden)
+        coders[name] = make_dictionary(config, 32, torch.Generator().manual_seed(0), torch.randn(64, 32))
+    steerable = Steerable(llama_host, {name: (coder, llama_host.site("layers.1")) for name, coder in coders.items()})
+    steered_logits(steerable, token_inputs["input_ids"], [Edit(dictionary="linear", latent=1, value=1.0)])
+    with pytest.raises(ConfigError, match=r"'network' \(latent_quantization\) is no sum over latents.*give a direction"):
+        steered_logits(steerable, token_inputs["input_ids"], [Edit(dictionary="network", latent=1, value=1.0)])

@@ -233,8 +233,13 @@ class Dictionary(nn.Module):
         """Return the decoder directions as unit rows; gradients flow through the normalisation."""
         return nn.functional.normalize(self.decoder, dim=-1)
 
+    @property
+    def additive(self) -> bool:
+        """True if the reconstruction is decode(0) and a sum over latents: then each has one direction, its contribution."""
+        return True
+
     def contributions(self) -> Float[Tensor, "m d"]:
-        """Return what one unit of each code adds to the reconstruction, so that decode(c) - decode(0) = c @ contributions."""
+        """Return what one unit of each code adds: decode(c) - decode(0) = c @ contributions where decoders are additive."""
         return self.decoder
 
     def accept(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

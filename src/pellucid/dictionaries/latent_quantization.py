@@ -112,6 +112,11 @@ class LatentQuantizationDictionary(Dictionary):
         return self.decoder_net(self.values.new_zeros(self.config.n_dimensions))
 
     @property
+    def additive(self) -> bool:
+        """True for a linear g."""
+        return not self.config.hidden
+
+    @property
     def weight_decay(self) -> float:
         """Decay of `decayed`, per unit of learning rate."""
         return self.config.weight_decay

@@ -28,6 +28,7 @@ class Ablations:
     Ablating latent i in a row of text takes its contribution out at every position p of that row where it fires, and keeps
     everything else, the dictionary's error term too:
         x'_p = x_p - c_{p,i} * d_i,   d_i = decode(e_i) - decode(0)
+    which is that only where the decoder is a sum over latents: no latent of another dictionary is ablated.
     The effect is measured at positions where it fires, at most `effect_positions` of a row, spread evenly over them:
         KL = sum_v p_v (log p_v - log q_v),  CE rise = log p_label - log q_label,
     p and q being the original and the ablated run's output. A latent is ablated on at most `effect_rows` rows, and no two

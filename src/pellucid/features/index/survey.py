@@ -89,7 +89,7 @@ class Survey:
             places = flat_positions(batch, len(activations), site)
             codes = positive_codes(dictionary, activations, site)
             self.buffers[name].add(codes, (places[codes.rows] + start * self.text.context).cpu().numpy())
-            if ablate:
+            if ablate and dictionary.additive:
                 self.ablations[name].update(shared, batch, codes, places)
         self.kept += len(places)
         return n_rows

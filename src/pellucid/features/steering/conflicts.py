@@ -48,9 +48,15 @@ def _latent_problem(edit: Edit, dictionaries: Dictionaries) -> str:
         if not edit.dictionary and dictionaries:
             return f"which dictionary is meant? There are {sorted(dictionaries)}"
         return unknown_dictionary(edit.dictionary, dictionaries)
-    n = dictionaries[edit.dictionary][0].n_latents
+    dictionary = dictionaries[edit.dictionary][0]
+    n = dictionary.n_latents
     assert edit.latent is not None
-    return "" if 0 <= edit.latent < n else f"dictionary '{edit.dictionary}' has latents 0 to {n - 1}, got {edit.latent}"
+    if not 0 <= edit.latent < n:
+        return f"dictionary '{edit.dictionary}' has latents 0 to {n - 1}, got {edit.latent}"
+    if not dictionary.additive:
+        what = f"the decoder of '{edit.dictionary}' ({dictionary.kind}) is no sum over latents"
+        return f"{what}, so a latent has no one direction to change; give a direction and a site"
+    return ""
 
 
 def _site_problem(edit: Edit, host: Host, dictionaries: Dictionaries) -> str:
