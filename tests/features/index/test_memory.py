@@ -42,7 +42,8 @@ def test_many_latents_take_no_more_than_was_said(tiny, tmp_path, caplog):
         index = build_index(tmp_path, tiny.host, tiny.data)
     assert held("VmHWM") - before < bound
     assert "memory: at most about" in caplog.text
-    assert len(index.latents("many")) == MANY and sum(index.latents("many", ["firings"])["firings"].to_pylist()) > ROWS * CONTEXT
+    firings = index.latents("many", ["firings"])["firings"].to_pylist()
+    assert len(firings) == MANY and sum(firings) > ROWS * CONTEXT
 
 
 def test_a_latent_that_fires_everywhere_counts_as_one_block(tiny, monkeypatch):
