@@ -8,9 +8,9 @@ with starting weights, of `--latents`, on a Llama of `--width` made here. Before
 over the same batch as anyone would run it to the last site and no further, so that a machine that is busy for a while is so
 for both.
 
-    pass_speed     median of the plain seconds / the index's seconds on those of these batches on which no latent is ablated
-    plain_s        pass_speed * mean seconds of the index's batches without ablations * number of batches
+    plain_s        median plain seconds of a row * rows
     speed          plain_s / all seconds of the index: pass, ablations, tables
+    pass_speed     median of the plain seconds / the index's seconds of these batches, those without ablations
     bound_mb       most memory the index says beforehand that it may hold, in all
     peak_mb        most it held: resident, with what it had mapped of files
 
@@ -171,8 +171,8 @@ def summary(batches: list[dict[str, Any]], rest: float, clock: str, context: int
     ratios = [batch["plain"][clock] / batch["index"][clock] for batch in beside if not batch["ablations"]]
     rows = sum(batch["rows"] for batch in batches)
     parts = [sum(b["index"][clock] for b in batches if b["ablations"] is ablated) for ablated in (False, True)]
-    without = sum(not batch["ablations"] for batch in batches)
-    plain, total = statistics.median(ratios) * parts[0] / without * len(batches), sum(parts) + rest
+    plain = statistics.median(batch["plain"][clock] / batch["rows"] for batch in beside) * rows
+    total = sum(parts) + rest
     return {
         "plain_batches": len(beside),
         "plain_s": plain,
