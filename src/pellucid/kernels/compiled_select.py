@@ -15,6 +15,10 @@ from pellucid.kernels.compiling import FAST, compiled
 
 BLOCK, SMALL_BLOCK = 64, 8
 """Latents whose maximum is taken at once, many or few; only blocks that can hold a survivor are looked into."""
+PIECE = 16
+"""Latents of a block that are looked into together where a block's rows are far apart in memory."""
+HALVINGS = 12
+"""Steps to the k-th largest maximum there, from the span of all."""
 LEAST_TILE, MOST_TILE = 16, 256
 """Tokens searched at once where they lie side by side: a cache line at least, rows of 1 KiB at most."""
 ROOM = 8
@@ -98,30 +102,27 @@ def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_val
 def _top_columns(pre: Any, bias: Any, k: Any, block: Any, tile: Any, room: Any, out_indices: Any, out_values: Any) -> None:
     """`_top_rows` of pre.T: tokens lie side by side, so `tile` of them are searched at once, and may have `room` survivors."""
     m, n = pre.shape
-    blocks = (m + block - 1) // block
+    small = min(PIECE, block)
+    pieces, each, blocks = (m + small - 1) // small, block // small, (m + block - 1) // block
     for p in prange((n + tile - 1) // tile):
         first = p * tile
         width = min(tile, n - first)
-        maxima, total = np.full((blocks, width), -np.inf, np.float32), np.zeros(width, np.float32)
-        for b in range(blocks):
-            _fold_block(pre, bias, b * block, min((b + 1) * block, m), first, maxima[b], total)
-        least = np.full(width, -np.inf, np.float32)
-        if blocks >= k:
+        inner, outer = np.full((pieces, width), -np.inf, np.float32), np.full((blocks, width), -np.inf, np.float32)
+        total = np.zeros(width, np.float32)
+        for i in range(pieces):
+            _fold(pre, bias, i * small, min((i + 1) * small, m), first, inner[i], total)
             for t in range(width):
-                least[t] = np.partition(maxima[:, t].copy(), blocks - k)[blocks - k]
+                outer[i // each, t] = max(outer[i // each, t], inner[i, t])
+        least = _edges(outer, k)
         indices, values = np.empty((width, room), np.int64), np.empty((width, room), np.float32)
         found = np.zeros(width, np.int64)
         for b in range(blocks):
-            best = maxima[b]
             for t in range(width):
-                if best[t] >= least[t] and found[t] <= room:
-                    for j in range(b * block, min((b + 1) * block, m)):
-                        value = pre[j, first + t] + bias[j]
-                        if value >= least[t]:
-                            if found[t] < room:
-                                indices[t, found[t]] = j
-                                values[t, found[t]] = value
-                            found[t] += 1
+                if outer[b, t] >= least[t]:
+                    for i in range(b * each, min((b + 1) * each, pieces)):
+                        if inner[i, t] >= least[t]:
+                            begin, end = i * small, min((i + 1) * small, m)
+                            found[t] = _take(pre, bias, begin, end, first + t, least[t], indices[t], values[t], found[t])
         for t in range(width):
             at = first + t
             if np.isfinite(total[t]) and found[t] <= room:
@@ -131,7 +132,49 @@ def _top_columns(pre: Any, bias: Any, k: Any, block: Any, tile: Any, room: Any, 
 
 
 @compiled(fastmath=FAST)
-def _fold_block(pre: Any, bias: Any, begin: Any, end: Any, first: Any, best: Any, total: Any) -> None:
+def _edges(maxima: Any, k: Any) -> Any:
+    """Return for each column a number that at least k of its entries reach, and hardly more: all columns halve at once."""
+    blocks, width = maxima.shape
+    low, high = np.full(width, -np.inf, np.float32), np.empty(width, np.float32)
+    if blocks < k:
+        return low
+    low[:] = maxima[0]
+    high[:] = maxima[0]
+    for b in range(1, blocks):
+        for t in range(width):
+            low[t] = min(low[t], maxima[b, t])
+            high[t] = max(high[t], maxima[b, t])
+    middle, reached = np.empty(width, np.float32), np.empty(width, np.int32)
+    for _ in range(HALVINGS):
+        for t in range(width):
+            middle[t] = low[t] * np.float32(0.5) + high[t] * np.float32(0.5)
+            reached[t] = 0
+        for b in range(blocks):
+            for t in range(width):
+                reached[t] += np.int32(maxima[b, t] >= middle[t])
+        for t in range(width):
+            if reached[t] >= k:
+                low[t] = middle[t]
+            else:
+                high[t] = middle[t]
+    return low
+
+
+@compiled()
+def _take(pre: Any, bias: Any, begin: Any, end: Any, column: Any, least: Any, indices: Any, values: Any, found: Any) -> Any:
+    """Write down a column's entries in [begin, end) from `least` on, as far as there is room; return how many were found."""
+    for j in range(begin, end):
+        value = pre[j, column] + bias[j]
+        if value >= least:
+            if found < len(indices):
+                indices[found] = j
+                values[found] = value
+            found += 1
+    return found
+
+
+@compiled(fastmath=FAST)
+def _fold(pre: Any, bias: Any, begin: Any, end: Any, first: Any, best: Any, total: Any) -> None:
     """Take rows [begin, end) of pre + bias into the running maxima and sums of the columns from `first` on, four at once."""
     last = first + len(best)
     quads = begin + (end - begin) // 4 * 4

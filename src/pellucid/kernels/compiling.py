@@ -12,6 +12,6 @@ FAST = {"nsz", "arcp", "contract", "reassoc"}
 """Lets sums and maxima use vector registers. Infinities and NaN keep their meaning: the loops below test for them."""
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function on its first call and keep the machine code on disk; wrappers that check annotations come off."""
     return lambda function: numba.njit(cache=True, nogil=True, **options)(inspect.unwrap(function))
