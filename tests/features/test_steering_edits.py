@@ -174,10 +174,19 @@ def test_active_features_are_the_greatest_codes_at_each_token(steerable, token_i
 
 @pytest.mark.parametrize("kind", list(ARCHITECTURES))
 def test_contributions_are_what_codes_add_in_every_architecture(kind):
-    dictionary = make_dictionary(
-        ARCHITECTURES[kind].Config(n_latents=64), 16, torch.Generator().manual_seed(0), torch.randn(99, 16)
-    )
-    codes = torch.rand(5, 64, generator=torch.Generator().manual_seed(1))
+    linear = {"hidden": ()} if kind == "latent_quantization" else {}  # with hidden layers its decoder is no sum over latents
+    config = ARCHITECTURES[kind].Config(n_latents=60, **linear)
+    dictionary = make_dictionary(config, 16, torch.Generator().manual_seed(0), torch.randn(99, 16))
+    codes = torch.rand(5, 60, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = dictionary.decode(codes) - dictionary.decode(torch.zeros(5, 64))
+        expected = dictionary.decode(codes) - dictionary.decode(torch.zeros(5, 60))
         torch.testing.assert_close(codes @ dictionary.contributions(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_bound_edits_reach_calls_of_the_module_itself(steerable, token_inputs):
+    edits = [Edit(dictionary="topk", latent=4, operation="set", value=6.0)]
+    bound = steerable.bind(edits, PROMPT, PROMPT)
+    with torch.no_grad(), steerable.host.edit(bound.replacements()):
+        found = steerable.host.module(**token_inputs).logits
+    assert torch.equal(found, steered_logits(steerable, token_inputs["input_ids"], edits))
+    assert {str(site): at for site, at in bound.touched.items()} == {"layers.1": list(range(1, PROMPT))}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from pellucid.cli.verb import Verb
 from pellucid.features.index.config import IndexConfig
+
+if TYPE_CHECKING:
+    from pellucid.features.index import Index as Made
 
 
 class Index(Verb, IndexConfig):
@@ -24,4 +27,23 @@ class Index(Verb, IndexConfig):
 
         settings = IndexConfig(**{name: getattr(self, name) for name in IndexConfig.model_fields})
         made = index(self.run, settings, replace=self.replace)
-        return {"index": str(made.folder), "rows": made.manifest["rows"], "tokens": made.manifest["tokens"]}
+        found = {"index": str(made.folder), "rows": made.manifest["rows"], "tokens": made.manifest["tokens"]}
+        counts = {name: _counts(made, name) for name in made.dictionaries}
+        if self.json_:
+            return {**found, "latents": counts}
+        lines = {
+            name: f"{n['latents']} latents, {n['firing']} fire, {n['ablated']} ablated, {n['examples']} examples"
+            for name, n in counts.items()
+        }
+        return {**found, **lines, "next": f"pellucid explore {self.run}, or pellucid explain {self.run}"}
+
+
+def _counts(made: Made, name: str) -> dict[str, int]:
+    """Return how many latents a dictionary has, how many fire and were ablated, and how many examples are shown."""
+    table = made.latents(name, ["firings", "effect_positions"]).to_pydict()
+    return {
+        "latents": made.n_latents(name),
+        "firing": sum(n > 0 for n in table["firings"]),
+        "ablated": sum(n > 0 for n in table["effect_positions"]),
+        "examples": made.n_examples(name),
+    }

@@ -90,7 +90,7 @@ class Ticker:
             rate = self._done / max(now - self._start, 1e-9)
             left = (self.total - self._done) / max(rate, 1e-9)
             done = f"{self._done:.0f} of {self.total:.0f} {self.unit}"
-            log.info("%s: %s, %.0f/s, %.0f s left %s", self.title, done, rate, left, note)
+            log.info("%s: %s, %s/s, %.0f s left%s", self.title, done, short(rate), left, f" {note}" if note else "")
 
 
 class _Rate(ProgressColumn):
@@ -99,7 +99,12 @@ class _Rate(ProgressColumn):
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} {self.unit}/s")
+        return Text(f"{short(task.speed or 0)} {self.unit}/s")
+
+
+def short(rate: float) -> str:
+    """Write a rate whole, with thousands apart; with two digits below 10, so that slow work does not read as none."""
+    return f"{rate:,.0f}" if rate >= 10 or rate == 0 else f"{rate:.2g}"
 
 
 def to_stderr(level: int = logging.INFO) -> None:

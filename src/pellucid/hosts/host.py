@@ -18,6 +18,7 @@ from pellucid.hosts.replay import Call, Plan, Prefix, hide, needed_calls, record
 from pellucid.hosts.result import Edit, Head, Result
 from pellucid.hosts.site import Site, split_name
 from pellucid.hosts.trees import first_float, leaves, map_tensors
+from pellucid.hosts.widths import widths
 
 
 class Host:
@@ -97,26 +98,10 @@ class Host:
 
     def widths(self, inputs: Any) -> dict[str, int]:
         """Return the feature width of every common name (or module path, if there are none), by one dry pass."""
-        sites = {str(site): site for site in self._common.values()}
+        sites = {str(site): site for site in self._common.values() if site.path in self._paths}
         if not self.blocks:
             sites |= {path: self.site(path) for path in sorted(self._paths - {""})}
-        found: dict[str, int] = {}
-
-        def note(name: str, site: Site) -> Callable[[Tensor], None]:
-            def visit(value: Tensor) -> None:
-                found[name] = value.shape[site.axis]
-
-            return visit
-
-        with ExitStack() as stack, torch.no_grad():
-            for name, site in sites.items():
-                if site.path in self._paths:
-                    stack.enter_context(visiting(self.module, site, note(name, site)))
-            try:
-                self._call(inputs)
-            except SiteError:
-                log.debug("some modules of %s give no floating tensor", self.name)
-        return found
+        return widths(self.module, sites, lambda: self._call(inputs))
 
     def downstream(self, site: Site, *, last: bool = False) -> list[Site]:
         """Return the outputs of the blocks after a site, in order; the final block's output only if `last`."""
@@ -177,6 +162,21 @@ class Host:
                 yield
             finally:
                 self._held -= 1
+
+    @contextmanager
+    def edit(self, changes: Mapping[str, Edit] | Mapping[Site, Edit]) -> Iterator[None]:
+        """Change values in every call of the module inside, also in those of your own code, like `module.generate`.
+
+        Each function takes a site's value with features last, [positions..., d], and returns what takes its place. A later
+        or inner edit of a site is given what an earlier or outer one left. Raises SiteError for an unknown site, and in the
+        call for a function that returns another shape.
+        """
+        places = [(self.site(name), change) for name, change in changes.items()]
+        with ExitStack() as stack:
+            stack.enter_context(self.held())
+            for site, change in places:
+                stack.enter_context(visiting(self.module, site, self._visitor(site, change, None, None, {})))
+            yield
 
     def run(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -34,9 +36,9 @@ def site_weights(host: Host, site: Site, width: int) -> Float[Tensor, "d r"]:
 
 def _written_by_read(module: nn.Module) -> Tensor | None:
     """Return a linear module's weights as outputs x inputs; None for any other module."""
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
         return weight
     if isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D":  # that of transformers, inputs x outputs
-        return module.weight.T  # type: ignore[operator, union-attr, return-value]
+        return weight.T
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -163,7 +164,13 @@ def test_the_verb_takes_its_settings_from_flags(monkeypatch, tiny, capsys):
     assert main(["index", "a/run", "--tokens", "99", "--part", "all", "--replace", "--json"]) == 0
     assert str(asked[0][0][0]) == "a/run" and asked[0][1] == {"replace": True}
     assert asked[0][0][1] == IndexConfig(tokens=99, part="all")
-    assert f'"rows": {ROWS}' in capsys.readouterr().out
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["rows"] == ROWS and said["tokens"] == tiny.index.manifest["tokens"]
+    shown = sum(len(tiny.index.examples("relu", latent)) for latent in range(24))
+    assert said["latents"]["relu"] == {"latents": 24, "firing": 23, "ablated": 23, "examples": shown}
+    assert main(["index", "a/run", "--tokens", "99"]) == 0
+    printed = capsys.readouterr().out
+    assert f"relu: 24 latents, 23 fire, 23 ablated, {shown} examples\n" in printed and "pellucid explore a/run" in printed
 
 
 def test_what_cannot_be_indexed_is_refused_before_any_work(fresh, monkeypatch, tmp_path):

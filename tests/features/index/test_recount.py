@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from tests.features.index.conftest import CONFIG, CONTEXT, ROWS
+from tests.features.index.recount import CLOSE, Recount
 
 from pellucid.features import logit_effects, top_tokens
+from pellucid.features.index import IndexedExample
 from pellucid.kernels.divergence import plain_kl
 
 NAMES = pytest.mark.parametrize("name", ["relu", "topk"])
-CLOSE = {"rel": 1e-4, "abs": 1e-6}
 
 
 def positive(codes: torch.Tensor, latent: int) -> list[tuple[float, int, int]]:
@@ -49,51 +50,15 @@ def test_statistics(tiny, name):
 
 
 @NAMES
-def test_every_top_example(tiny, name):
-    shown = 0
+def test_every_example(tiny, name):
+    recount = Recount(tiny.batch.inputs["input_ids"].tolist(), tiny.data.tokens_text(tiny.batch), CONFIG)
+    shown: list[IndexedExample] = []
     for latent in range(tiny.codes[name].shape[-1]):
-        plane = tiny.codes[name][:, :, latent]
-        peaks = sorted((-float(plane[row].max()), row) for row in range(ROWS) if float(plane[row].max()) > 0)[: CONFIG.top]
-        found = [example for example in tiny.index.examples(name, latent) if example.quantile == 0]
-        assert [(e.row, e.rank) for e in found] == [(row, rank) for rank, (_, row) in enumerate(peaks)]
-        for example in found:
-            assert example.peak_position == int(plane[example.row].argmax())
-        shown += len(found)
-    assert shown > 80
-
-
-@NAMES
-def test_every_sampled_example_is_of_its_decile(tiny, name):
-    shown = 0
-    for latent in range(tiny.codes[name].shape[-1]):
-        everywhere = positive(tiny.codes[name], latent)
-        n = len(everywhere)
-        found = [example for example in tiny.index.examples(name, latent) if example.quantile]
-        for decile in range(1, 11):
-            wanted = {(row, at): code for r, (code, row, at) in enumerate(everywhere) if 10 * r // n == decile - 1}
-            here = [example for example in found if example.quantile == decile]
-            assert len({(e.row, e.peak_position) for e in here}) == len(here) == min(CONFIG.per_decile, len(wanted))
-            assert all((e.row, e.peak_position) in wanted for e in here)
-            assert [e.rank for e in here] == list(range(len(here)))
-            assert [e.peak for e in here] == sorted((e.peak for e in here), reverse=True)
-        shown += len(found)
-    assert shown > 300
-
-
-@NAMES
-def test_every_window(tiny, name):
-    ids, texts = tiny.batch.inputs["input_ids"], tiny.data.tokens_text(tiny.batch)
-    edges = set()
-    for latent in range(tiny.codes[name].shape[-1]):
-        for e in tiny.index.examples(name, latent):
-            start, stop = max(0, e.peak_position - CONFIG.before), min(CONTEXT, e.peak_position + CONFIG.after + 1)
-            assert e.latent == latent and e.start == start and len(e.tokens) == stop - start
-            assert e.tokens == ids[e.row, start:stop].tolist() and e.texts == texts[e.row][start:stop]
-            codes = tiny.codes[name][e.row, start:stop, latent].tolist()
-            assert e.codes == pytest.approx(codes, **CLOSE) and [c > 0 for c in e.codes] == [c > 0 for c in codes]
-            assert e.peak == e.codes[e.peak_position - start] > 0
-            edges |= {start == 0, stop == CONTEXT}
-    assert edges == {True, False}
+        examples = tiny.index.examples(name, latent)
+        recount.check(latent, {(row, at): code for code, row, at in positive(tiny.codes[name], latent)}, examples)
+        shown += examples
+    assert sum(e.quantile == 0 for e in shown) > 80 and sum(e.quantile > 0 for e in shown) > 300
+    assert {e.start == 0 for e in shown} == {e.start + len(e.tokens) == CONTEXT for e in shown} == {True, False}
 
 
 @NAMES

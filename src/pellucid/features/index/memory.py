@@ -40,12 +40,14 @@ def estimate(
     forward = 4 * NUMBER * positions * widest
     chunk = DENSE * NUMBER * max(CHUNK_NUMBERS, latents)
     ablation = 4 * 2 * NUMBER * ROUNDS * batch_rows * max(widths)
-    most = text.rows * text.context * latents
-    tables = SORTED * min(most, BLOCK_ENTRIES) + COUNTED * min(most, COFIRING_ENTRIES) + 3 * NUMBER * NUMBERS + NUMBER * atoms
+    tokens = text.rows * text.context
+    most = tokens * latents
+    block = min(most, max(BLOCK_ENTRIES, tokens))  # a latent that fires everywhere is one block
+    tables = SORTED * block + COUNTED * min(most, COFIRING_ENTRIES) + 3 * NUMBER * NUMBERS + NUMBER * atoms
     return {
         "held": machine.resident() or 0,
         "pass": forward + chunk + ablation + BUFFERED * min(most * len(dictionaries), MOST_ENTRIES),
-        "tables": tables + NUMBER * text.rows * text.context,
+        "tables": tables + NUMBER * tokens,
     }
 
 

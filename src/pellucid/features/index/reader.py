@@ -101,6 +101,10 @@ class Index:
         self._check_latent(name, i)
         return [IndexedExample(**row) for row in self._table(name, EXAMPLES_FILE).rows(i)]
 
+    def n_examples(self, name: str) -> int:
+        """Return how many examples of all latents there are; ConfigError if the dictionary is not in the index."""
+        return int(self._table(name, EXAMPLES_FILE).metadata.num_rows)
+
     def _check_latent(self, name: str, i: int) -> None:
         n = self.n_latents(name)
         if not 0 <= i < n:

@@ -184,6 +184,6 @@ def _stacked(prompts: Prompts) -> list[Int[Tensor, "rows n"]]:
     return [torch.cat(batch) for batch in batches]
 
 
-def _places(prompts: Prompts) -> Int[Tensor, " n"]:
+def _places(prompts: Prompts) -> Int[Tensor, " p"]:
     """Where each prompt's row is after `_stacked`."""
     return torch.tensor(_order(prompts)).argsort()
