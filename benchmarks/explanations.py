@@ -119,8 +119,8 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
             values = np.array([row[name] for row in rows if row[name] is not None], float)
             if len(values):
                 half = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
-                mean = float(values.mean())
-                found[name] = {"mean": mean, "low": mean - half, "high": mean + half, "median": float(np.median(values)), "n": len(values)}  # fmt: skip
+                mean, median = float(values.mean()), float(np.median(values))
+                found[name] = {"mean": mean, "low": mean - half, "high": mean + half, "median": median, "n": len(values)}
     return found
 
 
@@ -129,8 +129,8 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         "# Explanations: how well they predict where latents fire",
         "",
-        "Written by `python benchmarks/explanations.py RUN --part table` from `explanations.json`, which holds commands, versions,",
-        "seeds, dates, intervals of every dictionary, and examples. Mean [95 % interval over latents]; control: explanations",
+        "Written by `python benchmarks/explanations.py RUN --part table` from `explanations.json`, which holds commands,",
+        "versions, seeds, dates, intervals of every dictionary, and examples. Mean [95 % interval over latents]; control: explanations",
         "permuted among latents. Chance is 0.5 for detection, fuzzing and embedding, 0 for simulation and intervention (nats).",
         "Contexts are scored in all deciles of activation, as many silent ones as firing ones.",
         "",

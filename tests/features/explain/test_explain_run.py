@@ -66,12 +66,12 @@ def test_other_settings_are_refused_by_name_unless_told(run, tiny):
 def test_an_endpoint_that_breaks_down_costs_no_work(run, tiny, monkeypatch, caplog):
     monkeypatch.setenv("PELLUCID_TEST_KEY", KEY)
     caplog.set_level("DEBUG")
-    with endpoint(lambda number, *_: completion("a <b>word</b> \u202e\U0001f600\x07") if number < 3 else (500, b"", {})) as (
-        url,
-        _,
+    text = completion("a <b>word</b> \u202e\U0001f600\x07")
+    with (
+        endpoint(lambda number, *_: text if number < 3 else (500, b"", {})) as (url, _),
+        pytest.raises(EndpointError, match=r"no answer in 1 tries: HTTP status 500"),
     ):
-        with pytest.raises(EndpointError, match=r"no answer in 1 tries: HTTP status 500"):
-            explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
+        explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
     kept = read_explanations(run, "d", "openai").to_pylist()
     assert len(kept) == 2 and {row["text"] for row in kept} == {"a <b>word</b> \u202e\U0001f600\x07"}
     with endpoint(lambda *_: completion("Yes")) as (url, seen):
