@@ -84,6 +84,27 @@ def test_a_refusal_names_the_variable_and_not_the_key(monkeypatch):
     assert "401" in str(refused.value) and "set PELLUCID_TEST_KEY" in str(refused.value) and KEY not in str(refused.value)
 
 
+@pytest.mark.parametrize("answer", [b"SSH-2.0-server\r\n", b"HTTP/1.0 200 OK\r\nContent-Length: 90\r\n\r\n{", b""])
+def test_what_is_no_http_is_tried_again_and_named(answer):
+    with (
+        endpoint(lambda *_: answer) as (url, seen),
+        pytest.raises(EndpointError, match=r"no answer in 2 tries: (what came is no whole HTTP answer|cannot be reached)"),
+    ):
+        client(url, retries=1).complete("hello")
+    assert len(seen) == 2
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch):
+    monkeypatch.setenv("PELLUCID_TEST_KEY", f" {KEY}\n")
+    with endpoint(lambda *_: completion("x")) as (url, seen):
+        client(url).complete("hello")
+        assert seen[0][1]["Authorization"] == f"Bearer {KEY}"
+        monkeypatch.setenv("PELLUCID_TEST_KEY", f"{KEY}\n{KEY}\u2028")
+        with pytest.raises(ConfigError, match="PELLUCID_TEST_KEY") as refused:
+            client(url).complete("hello")
+    assert KEY not in str(refused.value) and len(seen) == 1
+
+
 def test_a_redirect_takes_the_key_nowhere(monkeypatch):
     monkeypatch.setenv("PELLUCID_TEST_KEY", KEY)
     with endpoint(lambda *_: completion("stolen")) as (other, taken):
