@@ -56,6 +56,11 @@ WHO = {
     "intervention": "pattern, SmolLM2",
 }
 """Explainer and judge of each part."""
+NOTES = (
+    "The dictionaries of the demo are trained on 98k tokens each and leave about half of the variance unexplained; their latents",
+    "fire in a fifth of all contexts of 32 tokens, on many tokens that have little to do with each other. While the search was",
+    "designed, rules for other draws of latents were tried on some of the rows that are scored here.",
+)
 SCORES = ("detection", "fuzzing", "simulation", "embedding", "intervention")
 
 
@@ -207,8 +212,8 @@ def table(results: dict[str, Any]) -> str:
         for case in pattern:
             cells = [f"{one['detection']['mean']:.3f}" for one in case["by_dictionary"].values()]
             lines.append(f"| {case['length']} tokens | " + " | ".join(cells) + " |")
-        best = max(case["all"]["detection"]["mean"] for case in pattern)
-        lines += ["", f"The wish is a mean detection of 0.75 by `pattern`; the best here is {best:.3f}."]
+        reached = ", ".join(f"{case['all']['detection']['mean']:.3f} at {case['length']} tokens" for case in pattern)
+        lines += ["", f"The wish is a mean detection of 0.75 by `pattern`; here it is {reached}.", "", *NOTES]
     lines += ["", "Commands:", "", *(f"    {' '.join(cases['environment']['command'])}" for cases in results.values())]
     return "\n".join(lines) + "\n"
 
