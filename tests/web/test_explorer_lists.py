@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tests.web.explored_run import SCRIPT
+from tests.web.explored_run import NAMES, SCRIPT
 
+from pellucid.core.errors import RunError
 from pellucid.web.explorer.columns import COLUMNS
 from pellucid.web.explorer.explored import ExploredRun
 from pellucid.web.explorer.listing import Filter, Listing
@@ -96,6 +98,20 @@ def test_matching_is_the_greatest_cosine_both_ways():
     np.testing.assert_allclose(there.cosines, cosines.max(1), rtol=1e-5)
     np.testing.assert_allclose(back.cosines, cosines.max(0), rtol=1e-5)
     assert progress == [1.0]
+
+
+def test_a_matching_that_fails_says_why_and_is_tried_again(opened, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(opened[0].run, folder)
+    run = ExploredRun(folder)
+    weights = folder / "dictionaries" / "local" / "weights.safetensors"
+    kept = weights.rename(weights.with_suffix(".away"))
+    with pytest.raises(RunError, match="those of 'local' cannot be read"):
+        run.matchings.get(*NAMES, wait=True)
+    kept.rename(weights)
+    found = run.matchings.get(*NAMES, wait=True)
+    assert not isinstance(found, float) and (found[1].cosines[:30] > 0.999).all()
+    run.close()
 
 
 def test_orders_agree_with_a_plain_sort():

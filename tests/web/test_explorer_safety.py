@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 from tests.web.explored_run import HERE, NAMES, SCRIPT, make_run, tiny_host
 
 from pellucid import cli
-from pellucid.core.errors import ConfigError, RunError
+from pellucid.core.errors import ConfigError, FileFormatError, RunError
+from pellucid.web.explorer import overview_page
 from pellucid.web.explorer.app import make_app
 from pellucid.web.explorer.explored import ExploredRun
 from pellucid.web.explorer.security import POLICY, Guard
@@ -117,3 +119,28 @@ def test_other_addresses_are_asked_for_twice(caplog):
     with pytest.raises(ConfigError, match=r"cannot be used.*--port"):
         bind("127.0.0.1", taken.getsockname()[1])
     taken.close()
+
+
+def test_an_index_that_does_not_fit_its_run_is_refused(tmp_path):
+    run = make_run(tmp_path / "run", tiny_host())
+    table = run / "index" / "local" / "latents.parquet"
+    pq.write_table(pq.read_table(table).slice(0, 50), table)
+    opened = ExploredRun(run)
+    with TestClient(make_app(opened), base_url=HERE) as client:
+        answer = client.get("/feature/local/3")
+        assert answer.status_code == 500 and "50 rows, wanted one for each of 60 latents" in answer.text
+    opened.close()
+    manifest = run / "index" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"local"', '"../../elsewhere"'))
+    with pytest.raises(FileFormatError, match="wanted the name of a folder"):
+        ExploredRun(run)
+
+
+def test_a_fault_of_the_explorer_is_said_as_text(opened, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("<b>boom")
+
+    monkeypatch.setattr(overview_page, "values", fails)
+    answer = TestClient(make_app(opened[0]), base_url=HERE, raise_server_exceptions=False).get("/")
+    assert answer.status_code == 500 and "RuntimeError: &lt;b&gt;boom" in answer.text
+    assert answer.headers["content-security-policy"] == POLICY

@@ -128,6 +128,10 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
     async def malformed(request: Request, error: Exception) -> Response:
         return answer(request, 400, "the request has another form than the page sends")
 
+    async def ours_to_mend(request: Request, error: Exception) -> Response:
+        return answer(request, 500, f"{type(error).__name__}: {error}. The terminal of the explorer says where.")
+
     app.add_exception_handler(PellucidError, ours)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(Exception, ours_to_mend)

@@ -45,7 +45,7 @@ class Features:
 
     @cached_property
     def _statistics(self) -> Statistics:
-        return Statistics.read(self._database, self._latents)
+        return Statistics.read(self._database, self._latents, self.n_latents)
 
     def explainers(self) -> list[str]:
         """Names of the explainers that explained this dictionary, the one with the best detection score first."""
