@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="where the runs are made, and kept for another time")
-    parser.add_argument("--json", type=Path, help="file to write the result to")
+    parser.add_argument("--json", type=Path, help="file to write the result to, with a table of it in Markdown beside it")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -72,6 +72,7 @@ def main() -> None:
     text = json.dumps(record, indent=2)
     if options.json:
         options.json.write_text(text + "\n")
+        options.json.with_suffix(".md").write_text(as_markdown(record))
     print(text)
 
 
@@ -82,8 +83,9 @@ def make_small(run: Path, n_latents: int) -> Path:
     generator, hashes = torch.Generator().manual_seed(0), {}
     for name in NAMES:
         dictionary = make_dictionary(TopKConfig(n_latents=n_latents, k=8, bias_init="zeros"), WIDTH, generator)
-        header = {"name": name, "site": "layers.1", "objective": {"kind": "local"}, "tokens": 0, "host": {"name": "none"}}
-        save_dictionary(run / "dictionaries" / name, dictionary, header | {"host": {"name": "none", "weights_sha256": "0" * 64}})
+        header: dict[str, Any] = {"name": name, "site": "layers.1", "objective": {"kind": "local"}, "tokens": 0}
+        header["host"] = {"name": "none", "weights_sha256": "0" * 64}
+        save_dictionary(run / "dictionaries" / name, dictionary, header)
         hashes[name] = json.loads((run / "dictionaries" / name / "config.json").read_text())["weights_sha256"]
     return write_run(run, NAMES, n_latents, window=32, hashes=hashes)
 
@@ -179,6 +181,30 @@ def measure(run: Path, kinds: dict[str, Callable[[int], str]], repeats: int, com
             }
         memory = max(map(int, re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()))) / 1000
     return {"ready_s": ready, "peak_memory_mb": round(memory), "ms": rows}
+
+
+def as_markdown(record: dict[str, Any]) -> str:
+    """Return the result as a page."""
+    versions = ", ".join(f"{name} {record['versions'][name]}" for name in ("python", "pellucid", "numpy"))
+    out = [
+        "# How long the explorer takes to answer",
+        "",
+        f"`{record['command']}`, {record['date']}, {record['platform']}, {versions}.",
+        f"{record['cores']} cores, shared with others: load average {record['load_average']} at the end. What the columns are is",
+        "said at the head of `benchmarks/explorer.py`; all but the seconds in milliseconds.",
+        "",
+    ]
+    for part, words in (("pages", "Every page"), ("lists", "Lists")):
+        found = record[part]
+        out += [f"## {words} at {found['latents']:,} latents; wished for: under {found['limit_ms']:g} ms", ""]
+        ready = ", ".join(f"{what.replace('_', ' ')} after {seconds:g} s" for what, seconds in found["ready_s"].items())
+        out += [f"Server: {ready}; peak memory {found['peak_memory_mb']:,} MB.", ""]
+        out += ["| page | first | median | worst | cpu |", "| --- | --- | --- | --- | --- |"]
+        for kind, row in found["ms"].items():
+            cells = ["" if row[key] is None else f"{row[key]:g}" for key in ("first", "median", "worst", "cpu")]
+            out.append(f"| {kind} | {' | '.join(cells)} |")
+        out.append("")
+    return "\n".join(out)
 
 
 def ask(url: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -67,8 +68,9 @@ def _add_pages(app: FastAPI, run: ExploredRun, pages: Pages) -> None:
         values = try_page.values(run, dict(request.query_params), pages.links)
         return HTMLResponse(pages.render("try.html", "try", "Try it", values))
 
-    made = {"/": overview, "/features/{name}": features, "/feature/{name}/{latent}": feature}
-    for path, page in (made | {"/compare": compare, "/try": try_it}).items():
+    made: dict[str, Callable[..., HTMLResponse]] = {"/": overview, "/compare": compare, "/try": try_it}
+    made |= {"/features/{name}": features, "/feature/{name}/{latent}": feature}
+    for path, page in made.items():
         app.add_api_route(path, page, response_class=HTMLResponse, response_model=None)
 
 
