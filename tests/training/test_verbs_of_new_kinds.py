@@ -60,6 +60,12 @@ def test_fit_evaluate_compare_and_report(place, capsys, name):
     assert cli.main(["report", str(run)]) == 0
     for text in (page.read_text(), (run / "report.html").read_text()):
         assert where.replace(">", "&gt;") in text and row["architecture"] in text
+    for feature in json.loads((run / "features.json").read_text())["main"]:
+        assert ("heads" in feature) == (name == "heads")
+        if name == "heads":
+            assert sum(feature["heads"]) == pytest.approx(1, abs=1e-4) and len(feature["heads"]) == 2
+            largest = max(range(2), key=lambda head: feature["heads"][head])
+            assert f"head {largest} {feature['heads'][largest]:.0%}" in (run / "report.html").read_text()
 
 
 def test_settings_reach_the_architecture(place):
