@@ -20,8 +20,14 @@ SETTINGS = {
     "matryoshka": {"groups": (0.2, 0.3)},
     "snmf": {"winners": 0.5, "iterations": 5},
 }
-POSITIVE = {"jumprelu": ("threshold_init", "bandwidth", "input_scale", "target_l0"), "p_anneal": ("p_end",), "snmf": ("winners",),
-            "gba": ("highest", "lowest"), "matching_pursuit": ("pursuit_steps",), "latent_quantization": ("n_values",)}  # fmt: skip
+POSITIVE = {
+    "jumprelu": ("threshold_init", "bandwidth", "input_scale", "target_l0"),
+    "p_anneal": ("p_end",),
+    "gba": ("highest", "lowest"),
+    "matching_pursuit": ("pursuit_steps",),
+    "latent_quantization": ("n_values",),
+    "snmf": ("winners",),
+}
 POSITIVE |= {"threshold": POSITIVE["jumprelu"], "gated_p_anneal": POSITIVE["p_anneal"]}
 """Settings that must be more than 0."""
 ROWS = torch.randn(60, D, generator=torch.Generator().manual_seed(0)) + 0.3

@@ -44,7 +44,11 @@ def test_fit_evaluate_compare_and_report(place, capsys, name):
     run, asked = folder / name, dict(zip(FITS[name][::2], FITS[name][1::2], strict=False))
     assert cli.main(["fit", *common, *FITS[name], "--out", str(run), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["dictionaries"]
-    assert (row["site"], row.get("target"), row["architecture"]) == (asked["--site"], asked.get("--target"), asked["--architecture"])
+    assert (row["site"], row.get("target"), row["architecture"]) == (
+        asked["--site"],
+        asked.get("--target"),
+        asked["--architecture"],
+    )
     header = load_dictionary(run / "dictionaries" / "main")[1]
     assert header["site"] == row["site"] and header["target"] == row.get("target")
     assert cli.main(["evaluate", str(run), "--json"]) == 0
