@@ -132,6 +132,12 @@ def test_what_is_made_of_the_data_cannot_be_larger_than_it(kind, changes, words)
         made(kind, ROWS[:5], **changes)
 
 
+@pytest.mark.parametrize(("kind", "changes"), [("archetypal", {}), ("snmf", {"start": "kmeans"})])
+def test_copies_of_rows_are_no_more_data(kind, changes):
+    with pytest.raises(ConfigError, match="20 centroids need as many different activations, but of the sample's 60 only 5 differ"):
+        made(kind, ROWS[:5].repeat(12, 1), **changes)
+
+
 @every_kind
 @pytest.mark.parametrize("value", [0.0, 1.5])
 def test_a_sample_that_says_nothing_is_refused_or_gives_finite_numbers(kind, value):
@@ -139,7 +145,7 @@ def test_a_sample_that_says_nothing_is_refused_or_gives_finite_numbers(kind, val
     try:
         dictionary = made(kind, rows)
     except (ConfigError, NumericsError) as error:
-        assert kind in ("jumprelu", "threshold", "archetypal"), error
+        assert kind in ("jumprelu", "threshold", "archetypal", "gba"), error
         assert any(word in str(error) for word in NO_SPREAD.split("|")), error
         return
     for _ in range(3):
