@@ -17,7 +17,9 @@ from pellucid.core.files import write_json
 from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
-TOGETHER = {f"test_dictionaries_{section:02}.py": "setup S" for section in range(1, 6)}
+TOGETHER = {f"test_dictionaries_{section:02}.py": "setup S" for section in range(1, 6)} | dict.fromkeys(
+    ("test_dictionaries_08.py", "test_dictionaries_16.py"), "walker"
+)
 """Files that read a fixture of the session that takes minutes: all with one name go to one worker."""
 
 

@@ -154,6 +154,15 @@ def test_auxiliary_is_zero_with_finite_gradient_where_the_variance_is_zero():
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in dictionary.parameters())
 
 
+def test_auxiliary_is_zero_where_residuals_differ_by_rounding_alone():
+    dictionary = topk()
+    for row in sample(20):
+        x = row.expand(7, D).contiguous()
+        assert dictionary.penalty(dictionary(x), x, mask(1, 4))["auxiliary"].item() == 0
+    x = sample()[:1] + 1e-3 * sample()  # nearly equal is not equal
+    assert dictionary.penalty(dictionary(x), x, mask(1, 4))["auxiliary"].item() > 0
+
+
 def test_before_step_removes_the_gradient_along_each_atom():
     dictionary, x = topk(), sample()
     (dictionary(x).reconstruction - x).square().sum().backward()
