@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.dictionaries import naive
 from torch.testing import assert_close
 
 from pellucid.core.config import build
@@ -31,6 +32,11 @@ def mask(*latents: int) -> torch.Tensor:
     dead = torch.zeros(M, dtype=torch.bool)
     dead[list(latents)] = True
     return dead
+
+
+def test_gradients_equal_finite_differences():
+    dictionary = naive.moved(TopKConfig(n_latents=naive.M, k=3))
+    naive.check_slopes(dictionary, naive.sample(), "encoder", "encoder_bias", "decoder", "decoder_bias", step=1e-7)
 
 
 def test_forward_equals_naive_loop():
