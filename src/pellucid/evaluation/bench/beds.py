@@ -92,11 +92,11 @@ def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
             dead_after=5_000 if quick else 20_000, seed=options.seed,
         )  # fmt: skip
     config = regime(name)
-    refined = ((2.0, 0.8), (2.0, 1.25)) if quick else REFINED
-    steps, batch = (400 if quick else 2000), 256
+    refined = ((0.5, 1.0), (2.0, 1.0)) if quick else REFINED
+    steps, batch = (2000 if not quick else 600 if name == EASIEST else 400), 256
     return Bed(
         name=name, site="0", n_latents=config.n_features, target_l0=_true_l0(name), tokens=steps * batch, batch_rows=batch,
-        sample_rows=1024, lr=5e-3 if quick else 2e-3, levels=3, refined=refined,
+        sample_rows=1024, lr=1e-2 if quick else 2e-3, levels=3, refined=refined,
         seeds=2, rows=4_096 if quick else 20_000, dead_after=20 * batch, seed=options.seed,
     )  # fmt: skip
 

@@ -48,9 +48,9 @@ def sections(found: dict[str, Any]) -> list[tuple[str, list[str | Table]]]:
     parts.append(("Settings that a person would try first", _defaults(found)))
     rows = [[f["verdict"], f["statement"], f["figures"]] for f in found["findings"]]
     parts.append(("What papers say, and what was not reproduced", [("", ["verdict", "statement", "measured"], rows)]))
-    failed = [f"{kind} on {', '.join(beds)}: {why}." for (kind, why), beds in _left_out(found).items()]
+    failed: list[str | Table] = [f"{kind} on {', '.join(beds)}: {why}." for (kind, why), beds in _left_out(found).items()]
     failed += [f"{cell['architecture']} on {cell['bed']}: {cell['failed']}" for cell in found["failed"]]
-    return [*parts, ("What was not run", [*(failed or ["Nothing."])])]
+    return [*parts, ("What was not run", failed or ["Nothing."])]
 
 
 def _left_out(found: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
