@@ -17,7 +17,12 @@ from pellucid.core.files import write_json
 from pellucid.core.provenance import environment
 from pellucid.hosts import Host
 
-TOGETHER = {f"test_dictionaries_{section:02}.py": "setup S" for section in range(1, 6)}
+TOGETHER = {
+    **{f"test_dictionaries_{section:02}.py": "setup S" for section in range(1, 8)},
+    **{f"test_dictionaries_{name}.py": "tree" for name in ("06_tree", "11")},
+    **{f"test_dictionaries_{section:02}.py": "walker" for section in (8, 16)},
+    **{f"test_{name}.py": "digits" for name in ("dictionaries_20", "e2e_sae_results")},
+}
 """Files that read a fixture of the session that takes minutes: all with one name go to one worker."""
 
 

@@ -53,3 +53,10 @@ def test_the_yaml_and_the_flags_are_accepted(tmp_path):
     for line in re.findall(r"^pellucid fit (.*)$", README, re.M):
         if "--config" not in line:
             cli.fit_config(cli.parse(cli.Fit, line.split("#")[0].split(), "fit"))
+
+
+def test_every_architecture_is_named():
+    from pellucid.dictionaries import ARCHITECTURES
+
+    named = re.search(r"^Architectures: (.*?);", README, re.S | re.M)
+    assert named is not None and set(re.findall(r"`(\w+)`", named[1])) == set(ARCHITECTURES)

@@ -61,7 +61,7 @@ def tree(tmp_path_factory) -> dict[str, dict[str, Any]]:
 def walker(tmp_path_factory) -> dict[str, dict[str, float]]:
     """Scores of TopK and gradient dictionaries and of transcoders on a small language model."""
     scores = tmp_path_factory.mktemp("walker") / "scores.json"
-    _in_a_process(WALKER, scores)
+    in_a_process(WALKER, scores)
     return json.loads(scores.read_text())
 
 
@@ -69,5 +69,5 @@ def walker(tmp_path_factory) -> dict[str, dict[str, float]]:
 def sprites(tmp_path_factory) -> dict[str, dict[str, float]]:
     """InfoMEC and what else is claimed of quantised latent autoencoders on images with known sources."""
     scores = tmp_path_factory.mktemp("sprites") / "scores.json"
-    _in_a_process(SPRITES, scores)
+    in_a_process(SPRITES, scores)
     return json.loads(scores.read_text())

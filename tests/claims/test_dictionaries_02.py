@@ -28,6 +28,7 @@ def test_dictionaries_02_1_gates_do_not_shrink(planted):
 
 
 def test_dictionaries_02_1_lambda_must_be_raised_for_the_same_l0(planted):
+    assert planted["gated 0.3"]["l0"] == pytest.approx(13.6, rel=0.15)
     assert planted["gated 0.3"]["l0"] > 1.5 * planted["relu 0.3"]["l0"]
 
 

@@ -21,8 +21,7 @@ def adapted(tmp_path_factory):
 
 
 def test_dictionaries_10_1_latents_come_down_to_their_target_and_live(adapted):
-    over = torch.tensor(adapted["f often"]["over_target"])
-    assert float((over <= 1.2).double().mean()) > 0.95
+    assert max(adapted["f often"]["over_target"]) <= 1.2
     assert adapted["f often"]["alive"] > 0.95
 
 

@@ -28,6 +28,7 @@ def test_dictionaries_11_1_the_last_atom_is_spent_and_no_residual_grows(steps):
     taken = chosen.values > 0
     spent = (left[-1] * dictionary.atoms()[chosen.indices]).sum(dim=1)
     assert float(spent[taken].abs().max()) < 1e-6 and int(taken.sum()) > 250
+    assert float(spent.max()) < 1e-6, "where nothing was left to take the product is negative"
     norms = torch.stack([residual.norm(dim=1) for residual in left])
     assert bool((norms.diff(dim=0) <= 1e-12).all()) and bool((norms[-1] < norms[0])[taken].all())
 

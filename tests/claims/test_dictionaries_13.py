@@ -45,17 +45,28 @@ def planted(dictionary: ThresholdDictionary, k: int) -> tuple[torch.Tensor, torc
     return delta @ dictionary.decoder, delta
 
 
+def with_an_offset() -> tuple[torch.Tensor, float]:
+    """Normal rows with a common offset of length 4, and the mean cosine between two of them."""
+    x = normal(4000, 64) + 4 * normalize(normal(1, 64, seed=1), dim=1)
+    return x, float(torch.nn.functional.cosine_similarity(x[:2000], x[2000:]).mean())
+
+
 def test_dictionaries_13_1_a_common_offset_bends_cosines_and_not_the_atomic_angle():
-    x = normal(4000, 64)
-    x = x + 4 * normalize(normal(1, 64, seed=1), dim=1)
-    pairs = x[:2000], x[2000:]
-    cosines = (normalize(pairs[0], dim=1) * normalize(pairs[1], dim=1)).sum(dim=1)
-    assert float(cosines.mean()) > 0.1
-    metric = atomic_metric(x, 64)
+    x, cosine = with_an_offset()
+    pairs, metric = (x[:2000], x[2000:]), atomic_metric(x, 64)
+    assert cosine == pytest.approx(16 / (64 + 16), abs=0.01)
     atomic = atomic_product(*pairs, metric, normalised=True)
     assert 89 <= float(torch.rad2deg(atomic.acos()).mean()) <= 90
     without = normal(4000, 64)
     assert abs(float(torch.nn.functional.cosine_similarity(without[:2000], without[2000:]).mean())) < 0.01
+
+
+@pytest.mark.xfail(
+    reason="the sheet states a mean cosine of 0.145 at offset 4 in 64 dimensions; 0.20 was measured here, which is "
+    "16 / (64 + 16), what rows of unit variance give; the sheet does not say how its rows vary"
+)
+def test_dictionaries_13_1_mean_cosine_at_offset_4():
+    assert with_an_offset()[1] == pytest.approx(0.145, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

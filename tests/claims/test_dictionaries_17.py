@@ -30,7 +30,7 @@ def test_dictionaries_17_1_head_shares_sum_to_one(heads, config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
-def test_dictionaries_17_2_attributions_sum_to_the_preactivation_without_bias(heads, config):
+def test_dictionaries_17_1_attributions_sum_to_the_preactivation_without_bias(heads, config):
     rows, n_heads = heads
     dictionary = make_dictionary(config, 32, torch.Generator().manual_seed(0), rows)
     with torch.no_grad():

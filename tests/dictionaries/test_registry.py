@@ -21,6 +21,8 @@ def config(request):
     values = {"kind": request.param, "n_latents": 12}
     if "k" in ARCHITECTURES[request.param].Config.model_fields:
         values["k"] = 3
+    if request.param == "latent_quantization":
+        values |= {"n_values": 4, "hidden": (5,)}
     return build(Holder, {"architecture": values}).architecture
 
 
@@ -49,7 +51,14 @@ def test_parameters_have_the_stated_names_and_shapes(config):
     shapes = {name: tuple(value.shape) for name, value in dictionary.named_parameters()}
     usual = {"encoder": (12, 6), "encoder_bias": (12,), "decoder": (12, 6), "decoder_bias": (6,)}
     gates = usual | {"log_gain": (12,), "magnitude_bias": (12,)}
+    nets = {"encoder_net": ((5, 6), (3, 5)), "decoder_net": ((5, 3), (6, 5))}
+    layers = [(f"{net}.{2 * i}", shape) for net, both in nets.items() for i, shape in enumerate(both)]
     assert shapes == {
+        "latent_quantization": {f"{name}.weight": shape for name, shape in layers}
+        | {f"{name}.bias": shape[:1] for name, shape in layers}
+        | {"values": (3, 4)},
+        "snmf": {"decoder": (12, 6)},
+        "skip_transcoder": usual | {"skip": (6, 6)},
         "gated": gates,
         "gated_p_anneal": gates,
         "jumprelu": usual | {"log_threshold": (12,)},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.dictionaries import naive
 from torch.testing import assert_close
 
 from pellucid.core.errors import ConfigError, SiteError
@@ -46,6 +47,12 @@ def test_forward_equals_naive_loop():
     penalty = dictionary.penalty(forward, x, NONE_DEAD)
     assert list(penalty) == ["sparsity"]
     assert penalty["sparsity"].item() == pytest.approx(3.0 / D * total / N, rel=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["unit", "free"])
+def test_gradients_equal_finite_differences(norm):
+    dictionary = naive.moved(ReluConfig(n_latents=naive.M, l1=3.0, atom_norm=norm))
+    naive.check_slopes(dictionary, naive.sample(), "encoder", "encoder_bias", "decoder", "decoder_bias")
 
 
 def test_free_atoms_equal_naive_loop():

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from pellucid.core.config import build
 from pellucid.core.errors import ConfigError, NumericsError
 from pellucid.dictionaries import SnmfConfig, factorised, load_dictionary, make_dictionary, save_dictionary
-from pellucid.dictionaries.semi_nmf import factorise, hierarchy, solved_atoms, strongest_only, updated_codes
+from pellucid.dictionaries.semi_nmf import LEAST, factorise, hierarchy, solved_atoms, strongest_only, updated_codes
 from pellucid.training import FitConfig
 
 N, D, M = 40, 12, 4
@@ -98,6 +98,38 @@ def test_batches_find_what_the_whole_matrix_shows():
     assert_close(dictionary.moment, moment) and assert_close(dictionary.gram, gram)
     assert not torch.equal(before, dictionary.decoder) and not dictionary.decoder.requires_grad
     assert float((dictionary(x).reconstruction - x).norm() / x.norm()) < 0.1
+
+
+def test_learning_batches_equals_naive_loop():
+    m, kept, memory, ridge, tiny = M, 3, 0.5, 1e-3, LEAST
+    config = SnmfConfig(n_latents=m, winners=kept / D, iterations=3, memory=memory, ridge=ridge)
+    made = make_dictionary(config, D, torch.Generator().manual_seed(0)).double()
+    atoms = made.decoder.detach().clone()
+    moment, gram = torch.zeros(m, D, dtype=torch.float64), torch.zeros(m, m, dtype=torch.float64)
+    for x in planted(0.1)[0].split(20):
+        moment, gram = memory * moment, memory * gram
+        for row in x:
+            p = [float(atom @ row) for atom in atoms]
+            z = [max(p[i], 0) / float(atoms[i] @ atoms[i]) for i in range(m)]
+            z = [each + 0.1 * sum(z) / m + tiny for each in z]
+            for _ in range(3):
+                q = [[float(a @ b) for b in atoms] for a in atoms]
+                up = [max(p[i], 0) + sum(z[j] * max(-q[i][j], 0) for j in range(m)) + tiny for i in range(m)]
+                down = [max(-p[i], 0) + sum(z[j] * max(q[i][j], 0) for j in range(m)) + tiny for i in range(m)]
+                z = [z[i] * (up[i] / down[i]) ** 0.5 for i in range(m)]
+            for i in range(m):
+                moment[i] += z[i] * row
+                for j in range(m):
+                    gram[i, j] += z[i] * z[j]
+        made.learn(x)
+        assert_close(made.moment, moment, rtol=1e-9, atol=1e-12)
+        assert_close(made.gram, gram, rtol=1e-9, atol=1e-12)
+        scale = gram.diagonal().sqrt()
+        unit = gram / scale / scale.unsqueeze(1) + ridge * torch.eye(m, dtype=torch.float64)
+        atoms = torch.linalg.inv(unit) @ (moment / scale.unsqueeze(1)) / scale.unsqueeze(1)
+        for atom in atoms:
+            atom[atom.abs().argsort()[: D - kept]] = 0
+        assert_close(made.decoder.detach(), atoms, rtol=1e-7, atol=1e-10)
 
 
 def test_the_file_holds_the_statistics(tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.dictionaries.naive import NONE_DEAD, D, M, N, moved, sample
+from tests.dictionaries.naive import NONE_DEAD, D, M, N, check_slopes, moved, sample
 from torch.testing import assert_close
 
 from pellucid.core.errors import ConfigError
@@ -27,7 +27,30 @@ def test_forward_and_penalty_equal_a_naive_loop():
             wanted += z * dictionary.decoder[i].detach()
         assert_close(forward.reconstruction[t].detach(), wanted)
     sparsity = float(dictionary.penalty(forward, x, NONE_DEAD)["sparsity"].detach())
-    assert 0 < active < N * M and sparsity == pytest.approx(0.1 * active / N)  # input_scale^2 / d is 1
+    energy = sum(float(row @ row) for row in sample(4 * M)) / (4 * M)
+    assert 0 < active < N * M and sparsity == pytest.approx(0.1 * energy / D * active / N, rel=1e-5)
+
+
+@pytest.mark.parametrize("target", [None, 2.0])
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("factor", [1e-2, 300.0])
+def test_the_units_of_the_site_change_nothing(target, atomic, factor):
+    config, found = ThresholdConfig(n_latents=M, bandwidth=0.5, threshold_init=0.2, atomic=atomic, target_l0=target), []
+    for x in (sample(400).float(), factor * sample(400).float()):
+        dictionary = make_dictionary(config, D, torch.Generator().manual_seed(0), x)
+        forward = dictionary(x)
+        energy, penalty = x.square().mean(), dictionary.penalty(forward, x, NONE_DEAD)["sparsity"]
+        ((forward.reconstruction - x).square().mean() + penalty).backward()
+        found.append((forward.codes > 0, forward.reconstruction / energy.sqrt(), penalty / energy))
+        found[-1] += (dictionary.log_threshold.grad / energy,)
+    assert 0 < float(found[0][0].double().mean()) < 1 and bool((found[0][3] != 0).any())
+    assert float((found[0][0] != found[1][0]).double().mean()) < 1e-3  # a rounded product may fall on the other side
+    for left, right in zip(found[0][1:], found[1][1:], strict=True):
+        assert_close(left, right, rtol=1e-2, atol=1e-3)
+
+
+def test_gradients_equal_finite_differences():
+    check_slopes(moved(CONFIG), sample(), "decoder", step=1e-7)
 
 
 def test_atoms_have_unit_length_under_the_inner_product():
@@ -71,17 +94,6 @@ def test_a_change_of_coordinates_changes_no_inner_product():
     assert_close(left, right, rtol=1e-9, atol=1e-11)
 
 
-def test_reconstruction_slope_reaches_the_atoms_through_encoder_and_decoder():
-    dictionary, x = moved(CONFIG).eval(), sample()
-    (dictionary(x).reconstruction - x).square().mean().backward()
-    direction = torch.randn(M, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    before, values = dictionary.decoder.detach().clone(), []
-    for sign in (1, -1):
-        dictionary.decoder.data.copy_(before + sign * 1e-7 * direction)
-        values.append(float((dictionary(x).reconstruction - x).square().mean().detach()))
-    assert float((dictionary.decoder.grad * direction).sum()) == pytest.approx((values[0] - values[1]) / 2e-7, rel=1e-4)
-
-
 @pytest.mark.parametrize("name", ["stock", "numba"])
 def test_sparse_kernels_give_the_same(name):
     config, found = ThresholdConfig(n_latents=96, threshold_init=0.9, bandwidth=0.05), []
@@ -100,5 +112,5 @@ def test_sparse_kernels_give_the_same(name):
 def test_a_sample_that_cannot_give_the_metric_is_refused():
     with pytest.raises(ConfigError, match="needs at least as many activations, got 3"):
         make_dictionary(CONFIG, D, torch.Generator(), sample(3).float())
-    euclidean = make_dictionary(ThresholdConfig(n_latents=M, atomic=False), D, torch.Generator())
+    euclidean = make_dictionary(ThresholdConfig(n_latents=M, atomic=False, input_scale=2.0), D, torch.Generator())
     assert torch.equal(euclidean.metric, torch.eye(D))

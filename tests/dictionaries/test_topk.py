@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.dictionaries import naive
 from torch.testing import assert_close
 
 from pellucid.core.config import build
@@ -31,6 +32,11 @@ def mask(*latents: int) -> torch.Tensor:
     dead = torch.zeros(M, dtype=torch.bool)
     dead[list(latents)] = True
     return dead
+
+
+def test_gradients_equal_finite_differences():
+    dictionary = naive.moved(TopKConfig(n_latents=naive.M, k=3))
+    naive.check_slopes(dictionary, naive.sample(), "encoder", "encoder_bias", "decoder", "decoder_bias", step=1e-7)
 
 
 def test_forward_equals_naive_loop():
@@ -152,6 +158,15 @@ def test_auxiliary_is_zero_with_finite_gradient_where_the_variance_is_zero():
     auxiliary.backward()
     assert auxiliary.item() == 0
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in dictionary.parameters())
+
+
+def test_auxiliary_is_zero_where_residuals_differ_by_rounding_alone():
+    dictionary = topk()
+    for row in sample(20):
+        x = row.expand(7, D).contiguous()
+        assert dictionary.penalty(dictionary(x), x, mask(1, 4))["auxiliary"].item() == 0
+    x = sample()[:1] + 1e-3 * sample()  # nearly equal is not equal
+    assert dictionary.penalty(dictionary(x), x, mask(1, 4))["auxiliary"].item() > 0
 
 
 def test_before_step_removes_the_gradient_along_each_atom():

@@ -10,10 +10,20 @@ from pellucid.core.errors import ConfigError
 from pellucid.dictionaries.batch_topk import keep_largest_of_batch
 from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import PLAIN, get_form, usable
-from pellucid.kernels.sparse import CHUNK_TOKENS, above, decoded, encoded, top_k, top_of_batch
+from pellucid.kernels.sparse import CHUNK_TOKENS, TURNED_TOKENS, above, decoded, encoded, top_k, top_of_batch
 
 N, D, M, K = 70, 24, 200, 5
-SHAPES = [(N, M, K), (1, M, 1), (3, 63, 63), (7, 64, 2), (5, 130, 3), (CHUNK_TOKENS + 9, 65, 4), (9, 700, 10), (9, 700, 12)]
+SHAPES = [
+    (N, M, K),
+    (1, M, 1),
+    (3, 63, 63),
+    (7, 64, 2),
+    (5, 130, 3),
+    (CHUNK_TOKENS + 9, 65, 4),
+    (TURNED_TOKENS + 300, 130, 4),
+    (9, 700, 10),
+    (9, 700, 12),
+]
 
 
 HERE = ["stock", "numba"]
@@ -54,6 +64,19 @@ def test_top_k_of_ties_keeps_exactly_k_different_latents(form):
     assert all(len(set(row.tolist())) == 7 for row in rows)
     assert torch.equal(values.reshape(50, 7), pre.gather(1, rows))
     assert torch.equal(values.reshape(50, 7).sort(dim=-1, descending=True).values, pre.topk(7, dim=-1).values)
+
+
+@pytest.mark.parametrize(("m", "k"), [(700, 10), (700, 12), (65, 4), (9, 9)])
+def test_tokens_side_by_side_are_searched_as_rows_are(m, k):
+    pre, bias = torch.randn(300, m, generator=torch.Generator().manual_seed(0)), torch.linspace(-1, 1, m)
+    pre[3] = 0.5 - bias  # all equal: more survivors than there is room for
+    pre[7, m // 2] = pre[280, 0] = torch.nan
+    pre[11, 1], pre[12, 1], pre[13] = torch.inf, -torch.inf, 3e38
+    form = get_form("numba")
+    rows, columns = form.top_rows(pre, bias, k), form.top_rows(pre.t().contiguous().t(), bias, k)
+    assert torch.equal(rows[0], columns[0])
+    assert_close(columns[1], rows[1], rtol=0, atol=0, equal_nan=True)
+    assert bool(rows[1][[7, 280]].isnan().all())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

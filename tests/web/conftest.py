@@ -1,4 +1,4 @@
-"""A small finished run, with hostile names and tokens."""
+"""A small finished run, with hostile names and tokens; and one with an index, opened in the explorer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,30 @@ import json
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
+from tests.web.explored_run import HERE, make_run, tiny_host
+
+from pellucid.web.explorer.app import make_app
+from pellucid.web.explorer.explored import ExploredRun
 
 SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory):
+    """A run opened to be explored, and the host it belongs to."""
+    host = tiny_host()
+    run = ExploredRun(make_run(tmp_path_factory.mktemp("explorer") / "run", host))
+    yield run, host
+    run.close()
+
+
+@pytest.fixture(scope="session")
+def client(opened):
+    """Asks the explorer over that run without a socket."""
+    run, host = opened
+    with TestClient(make_app(run, host), base_url=HERE) as client:
+        yield client
 
 
 @pytest.fixture

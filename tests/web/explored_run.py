@@ -16,12 +16,14 @@ from pellucid.hosts import Host
 
 SCRIPT = "<script>document.title='pwned'</script>"
 HOSTILE = (
-    SCRIPT, "<img src=x onerror=alert(1)>", "&amp;", '"quoted\'', "\u202edrawkcab", "\x00", "\x1b[31m", "\U0001f98a", "\u0627\u0644",
-    "\n", "\t", " ", "{{ 7*7 }}", "</textarea>", "\ufeff", "javascript:alert(1)",
+    SCRIPT, "<img src=x onerror=alert(1)>", "&amp;", '"quoted\'', "\u202edrawkcab", "\x00", "\x1b[31m", "\U0001f98a",
+    "\u0627\u0644", "\n", "\t", " ", "{{ 7*7 }}", "</textarea>", "\ufeff", "javascript:alert(1)",
 )  # fmt: skip
 NAMES = ("local", "e2e <b>&\u202e")
 """Names of the dictionaries: the second one bites, too."""
 N_LATENTS, WIDTH = 60, 32
+HERE = "http://127.0.0.1:8000"
+"""Address at which the test client asks."""
 
 
 def tokenizer():

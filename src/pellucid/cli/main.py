@@ -118,10 +118,15 @@ def _text(result: Any) -> str:
         return result.to_text()
     if isinstance(result, dict) and "dictionaries" in result:
         names = ("name", "objective", "site", "l0", "ce_increase", "kl", "fvu", "alive")
-        rows = [names, *([_cell(entry.get(name)) for name in names] for entry in result["dictionaries"])]
+        rows = [names, *([_cell(entry.get(name)) for name in names] for entry in map(_placed, result["dictionaries"]))]
         widths = [max(len(str(row[i])) for row in rows) for i in range(len(names))]
         return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"{key}: {value}" for key, value in result.items())
+
+
+def _placed(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a dictionary's entry with both sites in the place of one where it writes another than it reads."""
+    return entry | {"site": f"{entry['site']} -> {entry['target']}"} if entry.get("target") else entry
 
 
 def _cell(value: Any) -> str:

@@ -149,10 +149,19 @@ class ArchetypalDictionary(Dictionary):
 def chosen_points(
     sample: Float[Tensor, "n d"], count: int, how: str, generator: torch.Generator | None
 ) -> Float[Tensor, "p d"]:
-    """Return `count` rows of the sample, or centroids of k-means that starts from them."""
+    """Return `count` rows of the sample, or centroids of k-means that starts from them.
+
+    ConfigError if centroids are asked of fewer different rows than there are to be.
+    """
     rows = sample[torch.randperm(len(sample), generator=generator)[:count]]
     if how == "samples":
         return rows
+    different = len(sample.unique(dim=0))
+    if different < count:
+        raise ConfigError(
+            f"{count} centroids need as many different activations, but of the sample's {len(sample)} only {different} differ: "
+            f"too many are all equal. Raise sample_rows, lower the number, or check the site"
+        )
     try:
         from sklearn.cluster import KMeans
     except ImportError:

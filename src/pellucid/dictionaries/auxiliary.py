@@ -27,7 +27,7 @@ def auxiliary_term(
     """Return {"auxiliary": aux_coefficient * L_aux}, or nothing if no latent is dead or the coefficient is 0.
 
         pre = encoder @ (x - decoder_bias) + encoder_bias
-        L_aux = mean over tokens of |e - e_hat|^2 / mean over tokens of |e - mean e|^2, 0 where that is undefined
+        L_aux = mean over tokens of |e - e_hat|^2 / mean over tokens of |e - mean e|^2, 0 where all e are equal
 
     The target e = x - reconstruction is detached; e_hat = ReLU(the aux_k largest pre-activations among the dead)
     @ their atoms, without decoder_bias. Gradients reach the dead latents' encoder rows, encoder biases and decoder
@@ -52,7 +52,16 @@ def residual_term(
     indices, values = keep_largest(pre, aux_k)
     error = (weighted_rows(dictionary.decoder[rows], indices, values) - residual).square().sum(dim=-1).mean()
     variance = dictionary.batch_mean((residual - dictionary.batch_mean(residual)).square().sum(dim=-1))
-    # Dividing by 1 where the variance is 0 or NaN keeps the gradient of the other branch finite.
-    defined = variance > 0
-    ratio = torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)
-    return {"auxiliary": config.aux_coefficient * ratio}
+    size = dictionary.batch_mean(residual.square().sum(dim=-1) + read.square().sum(dim=-1))
+    return {"auxiliary": config.aux_coefficient * share_of_variance(error, variance, size)}
+
+
+def share_of_variance(error: Float[Tensor, ""], variance: Float[Tensor, ""], size: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Return error / variance, 0 where the variance is NaN or no more than rounding leaves of vectors that are all equal.
+
+    `size` is the mean square length of what the residuals were computed from. A batch of equal rows has residuals that
+    differ in their last digits: dividing by that would make the term, and its gradient, of order 1e13.
+    """
+    defined = variance > (10 * torch.finfo(variance.dtype).eps) ** 2 * size
+    # Dividing by 1 where it is not defined keeps the gradient of the other branch finite.
+    return torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)

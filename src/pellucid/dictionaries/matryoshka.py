@@ -34,7 +34,7 @@ class MatryoshkaConfig(LargestOfBatchConfig):
     def _groups_fit(self) -> MatryoshkaConfig:
         if self.groups is None:
             return self
-        if not self.groups or min(self.groups) <= 0 or sum(self.groups) >= 1:
+        if not self.groups or not all(share > 0 for share in self.groups) or not sum(self.groups) < 1:
             raise ValueError(f"groups are {self.groups}, wanted shares above 0 with a sum below 1, at least one")
         ends = [0, *self.ends, self.n_latents]
         if any(later <= earlier for earlier, later in pairwise(ends)):

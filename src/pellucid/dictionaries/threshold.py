@@ -6,12 +6,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pellucid.dictionaries.atomic import atomic_metric
-from pellucid.dictionaries.initial import random_unit_rows
+from pellucid.dictionaries.initial import input_scale, random_unit_rows
 from pellucid.dictionaries.jumprelu import JumpReluDictionary, JumpSettings
 
 
@@ -23,9 +22,8 @@ class ThresholdConfig(JumpSettings):
     bias_init: Literal["zeros"] = "zeros"
     """There is no decoder bias: the atomic inner product takes care of a common offset."""
     atomic: bool = True
-    """Measure the inner product on the starting sample; False keeps the Euclidean one."""
-    input_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Root mean square norm of activations under the inner product; default sqrt(d), which the atomic one gives."""
+    """Measure the inner product on the starting sample; False keeps the Euclidean one. Thresholds and the window around
+    them are in units of the activations' length under it: sqrt(d), or the input scale where it is Euclidean."""
 
 
 class ThresholdDictionary(JumpReluDictionary):
@@ -36,8 +34,10 @@ class ThresholdDictionary(JumpReluDictionary):
         reconstruction = z @ decoder,  atoms of unit S-norm: <decoder_i, decoder_i>_S = 1
 
     Only the decoder and the thresholds are learnt: the encoder is decoder @ S. Penalty and pseudo-gradients as in
-    `JumpReluDictionary`. `metric` [d, d] holds S; a common offset of all activations, or any invertible change of their
-    coordinates, leaves inner products as they are.
+    `JumpReluDictionary`, but that pre and theta have no unit: activations have the root mean square S-norm sqrt(d), in
+    which `threshold_init` and `bandwidth` are counted. The penalty is still a share of the Euclidean energy, as the
+    reconstruction's error is. `metric` [d, d] holds S; a common offset of all activations, or any invertible change of
+    their coordinates, leaves inner products as they are.
 
     With the true atoms, |<d_i, d_j>_S| <= eps and K of them active with strengths up to s, the pre-activation of an active
     one is off by at most eps (K - 1) s and that of another is at most eps K s. So the support is exact where
@@ -69,6 +69,16 @@ class ThresholdDictionary(JumpReluDictionary):
         """Zero."""
         return self.decoder.new_zeros(self.d_in)
 
+    @property
+    def length(self) -> Float[Tensor, ""]:
+        """Root mean square norm of activations under the inner product: E[x' S x] = trace(S S^-1) = d."""
+        return torch.full_like(self.input_scale, self.d_in**0.5) if self.config.atomic else self.input_scale
+
+    @property
+    def bandwidth(self) -> Float[Tensor, ""]:
+        """Window eps of the pseudo-gradients, in units of pre."""
+        return self.config.bandwidth * self.length
+
     def preactivations(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return the atomic inner products of x with the atoms; SiteError if x does not fit."""
         return linear(self.accept(x), self.encoder)
@@ -86,8 +96,8 @@ class ThresholdDictionary(JumpReluDictionary):
             self.metric.copy_(torch.eye(self.d_in))
         self.decoder.copy_(random_unit_rows(self.n_latents, self.d_in, generator))
         self._unit()
-        self.input_scale.fill_(self.config.input_scale or self.d_in**0.5)
-        self.log_threshold.fill_(float(torch.log(self.config.threshold_init * self.input_scale)))
+        self.input_scale.fill_(self.config.input_scale or input_scale(sample, torch.zeros(self.d_in)))
+        self.log_threshold.fill_(float(torch.log(self.config.threshold_init * self.length)))
 
     @torch.no_grad()
     def place_atoms(self, directions: Float[Tensor, "m o"]) -> None:

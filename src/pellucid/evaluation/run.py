@@ -13,6 +13,7 @@ from pellucid.core.provenance import versions
 from pellucid.data import DataSource
 from pellucid.dictionaries import Dictionary, load_dictionary
 from pellucid.evaluation.evaluate import check_host, evaluate
+from pellucid.evaluation.run_rows import SETTINGS
 from pellucid.hosts import Host, Site
 
 
@@ -62,7 +63,7 @@ def evaluate_run(run: Path, host: Host, data: DataSource, *, rows: int | None = 
 def _row(name: str, header: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     architecture = header["architecture"]
     sparsity = architecture.get("l1", architecture.get("l0_coefficient"))
-    fixed = {key: architecture[key] for key in ("k", "target_l0") if architecture.get(key) is not None}
+    fixed = {key: architecture[key] for key in SETTINGS if architecture.get(key) is not None}
     setting = fixed or {"sparsity": sparsity}
     keys = ("l0", "ce_original", "ce_increase", "kl", "alive", "alive_definition", "fvu", "explained_variance", "mse",
             "norm_ratio", "top1_agreement", "ce_recovered_vs_zero", "ce_recovered_vs_mean", "downstream_mse")  # fmt: skip

@@ -12,6 +12,8 @@ from pellucid.core.errors import FileFormatError, RunError, raise_all
 from pellucid.core.files import read_json
 
 NUMBERS = ("l0", "ce_original", "ce_increase", "kl", "alive", "fvu", "n_latents", "tokens", "warm_start_tokens", "seconds")
+SETTINGS = ("k", "pursuit_steps", "target_l0", "highest", "winners", "n_values", "sparsity")
+"""Settings that may say how sparse a dictionary is, of which the first that it has does."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def read_scores(run: Path) -> dict[str, dict[str, Any]]:
 
 def setting(entry: dict[str, Any]) -> str:
     """Return what sets a dictionary's sparsity: "k 32", "sparsity 4" or an empty string."""
-    for key in ("k", "target_l0", "sparsity"):
+    for key in SETTINGS:
         value = entry.get(key)
         if isinstance(value, (int, float)):
             return f"{key} {value:g}"

@@ -18,6 +18,7 @@ from pellucid.evaluation import load_run
 from pellucid.evaluation.run import run_targets
 from pellucid.features.codes import count_firings
 from pellucid.features.examples import Example, sample_latents, top_examples
+from pellucid.features.heads import head_shares, n_heads_at
 from pellucid.features.logit_effects import LogitEffects, logit_effects, top_tokens
 from pellucid.hosts import Head, Host, Site
 
@@ -44,6 +45,7 @@ def collect_features(
       max, examples     its greatest code there, and the rows of `top_examples`: tokens, activations, peak
       raises, lowers    [token, effect] of `top_tokens`; both empty where `logit_effects` has none, and then
       no_effects        says why.
+      heads             of a dictionary that writes layers.N.attn.z: each head's share of the atom (`head_shares`).
     The same run, host, data and settings give the same value. Data that is no text has no examples to show: {}.
     Raises RunError if the run holds no dictionary, and what `load_run` and `top_examples` raise.
     """
@@ -57,9 +59,11 @@ def collect_features(
         examples = top_examples(host, data, dictionaries, latents, rows=rows, batch_rows=batch_rows)
         written = dictionaries | {name: (dictionaries[name][0], at) for name, at in run_targets(host, headers).items()}
         effects = _effects(host, data, written, latents)
+    heads = {name: _heads(host, *at) for name, at in written.items()}
     return {
         name: [
             _feature(latent, densities[name], examples[name][latent], effects[name], place, _tokenizer(host, data))
+            | {key: [_short(float(share)) for share in shares[latent]] for key, shares in heads[name].items()}
             for place, latent in enumerate(latents[name])
         ]
         for name in dictionaries
@@ -96,6 +100,11 @@ def _effects(
         if found[name].reason:
             log.info("dictionary '%s': no effects on logits are shown: %s", name, found[name].reason)
     return found
+
+
+def _heads(host: Host, dictionary: Dictionary, site: Site) -> dict[str, Float[Tensor, "m heads"]]:
+    """Return {"heads": what `head_shares` says} where heads lie side by side at the site, else nothing."""
+    return {"heads": head_shares(dictionary, n_heads_at(host, site))} if str(site).endswith(".attn.z") else {}
 
 
 def _feature(

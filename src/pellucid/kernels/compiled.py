@@ -5,52 +5,23 @@ Every sum runs over its entries in the order by token, so results do not depend 
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numba import prange
 from torch import Tensor
 
+from pellucid.kernels.compiled_select import LATENTS_FIRST as LATENTS_FIRST
+from pellucid.kernels.compiled_select import above_rows as above_rows
+from pellucid.kernels.compiled_select import top_rows as top_rows
+from pellucid.kernels.compiling import FAST, compiled
 from pellucid.kernels.entries import ByLatent, Entries
 from pellucid.kernels.stock import latent_totals as latent_totals
 from pellucid.kernels.stock import obstacle as obstacle
-
-BLOCK, SMALL_BLOCK = 64, 8
-"""Latents whose maximum is taken at once, many or few; only blocks that can hold a survivor are looked into."""
-FAST = {"nsz", "arcp", "contract", "reassoc"}
-"""Lets sums and maxima use vector registers. Infinities and NaN keep their meaning: the loops below test for them."""
-
-
-def top_rows(pre: Float[Tensor, "c m"], bias: Float[Tensor, " m"], k: int) -> tuple[Int[Tensor, "c k"], Float[Tensor, "c k"]]:
-    """Return indices and values of the k largest entries of each row of pre + bias, in no particular order.
-
-    Equal values: the lower index survives. A row that holds NaN comes back as NaN, so that nothing goes on with it.
-    """
-    indices, values = torch.empty(len(pre), k, dtype=torch.int64), torch.empty(len(pre), k)
-    block = BLOCK if pre.shape[1] > k * BLOCK else SMALL_BLOCK  # else all of 512 latents were looked into for k = 16
-    _top_rows(pre.numpy(), bias.detach().numpy(), k, block, indices.numpy(), values.numpy())
-    return indices, values
-
-
-def above_rows(
-    pre: Float[Tensor, "c m"], bias: Float[Tensor, " m"], least: Float[Tensor, " m"]
-) -> tuple[Int[Tensor, " c"], Int[Tensor, " e"], Float[Tensor, " e"]]:
-    """Return how many entries of each row of pre + bias exceed `least`, their latents and their values."""
-    counts = torch.empty(len(pre), dtype=torch.int64)
-    arrays = pre.numpy(), bias.detach().numpy(), least.detach().numpy()
-    _count_above(*arrays, counts.numpy())
-    ends = counts.cumsum(0)
-    found = int(ends[-1]) if len(ends) else 0
-    latents, values = torch.empty(found, dtype=torch.int64), torch.empty(found)
-    _take_above(*arrays, (ends - counts).numpy(), latents.numpy(), values.numpy())
-    return counts, latents, values
 
 
 def decode_rows(entries: Entries, values: Float[Tensor, " e"], rows: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
@@ -122,110 +93,6 @@ def _reused(m: int, d: int) -> Tensor:
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
-def compiled(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """Compile a function on its first call and keep the machine code on disk; wrappers that check annotations come off."""
-    return lambda function: numba.njit(cache=True, nogil=True, **options)(inspect.unwrap(function))
-
-
-@compiled(parallel=True, fastmath=FAST)
-def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_values: Any) -> None:
-    n, m = pre.shape
-    blocks = (m + block - 1) // block
-    for r in prange(n):
-        row = pre[r]
-        maxima = np.empty(blocks, np.float32)
-        total = np.float32(0)
-        for b in range(m // block):
-            best = np.float32(-np.inf)
-            for j in range(b * block, (b + 1) * block):
-                value = row[j] + bias[j]
-                total += value
-                best = max(best, value)
-            maxima[b] = best
-        if m % block:
-            best = np.float32(-np.inf)
-            for j in range(m // block * block, m):
-                value = row[j] + bias[j]
-                total += value
-                best = max(best, value)
-            maxima[blocks - 1] = best
-        if not np.isfinite(total):
-            _top_row_plain(row, bias, k, out_indices[r], out_values[r])
-            continue
-        # At least k blocks reach the k-th largest maximum, so at least k entries do.
-        least = np.partition(maxima, blocks - k)[blocks - k] if blocks >= k else np.float32(-np.inf)
-        indices, values, found = np.empty(m, np.int64), np.empty(m, np.float32), 0
-        for b in range(blocks):
-            if maxima[b] >= least:
-                for j in range(b * block, min((b + 1) * block, m)):
-                    value = row[j] + bias[j]
-                    if value >= least:
-                        indices[found] = j
-                        values[found] = value
-                        found += 1
-        _keep_largest(indices[:found], values[:found], k, out_indices[r], out_values[r])
-
-
-@compiled()
-def _top_row_plain(row: Any, bias: Any, k: Any, out_indices: Any, out_values: Any) -> None:
-    """A row whose sum is not finite: NaN everywhere if it holds one, else the plain search (sums overflow)."""
-    values = row + bias
-    if np.isnan(values).any():
-        out_indices[:] = np.arange(k)
-        out_values[:] = np.nan
-    else:
-        _keep_largest(np.arange(len(row)), values, k, out_indices, out_values)
-
-
-@compiled()
-def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_values: Any) -> None:
-    least = np.partition(values, len(values) - k)[len(values) - k]
-    kept = 0
-    for q in range(len(values)):
-        if values[q] > least:
-            out_indices[kept] = indices[q]
-            out_values[kept] = values[q]
-            kept += 1
-    for q in range(len(values)):
-        if kept == k:
-            break
-        if values[q] == least:
-            out_indices[kept] = indices[q]
-            out_values[kept] = values[q]
-            kept += 1
-
-
-@compiled(parallel=True, fastmath=FAST)
-def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
-    n, m = pre.shape
-    for r in prange(n):
-        row = pre[r]
-        found = np.int32(0)
-        for j in range(m):
-            found += np.int32(row[j] + bias[j] > least[j])
-        counts[r] = found
-
-
-@compiled(parallel=True)
-def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, values: Any) -> None:
-    n, m = pre.shape
-    for r in prange(n):
-        row = pre[r]
-        place = begins[r]
-        for b in range((m + BLOCK - 1) // BLOCK):
-            end = min((b + 1) * BLOCK, m)
-            some = np.int32(0)
-            for j in range(b * BLOCK, end):
-                some += np.int32(row[j] + bias[j] > least[j])
-            if some:
-                for j in range(b * BLOCK, end):
-                    value = row[j] + bias[j]
-                    if value > least[j]:
-                        latents[place] = j
-                        values[place] = value
-                        place += 1
 
 
 @compiled(parallel=True, fastmath=FAST)

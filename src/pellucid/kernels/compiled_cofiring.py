@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numba import prange
 from torch import Tensor
 
-from pellucid.kernels.compiled import compiled
+from pellucid.kernels.compiling import compiled
 from pellucid.kernels.entries import Entries
 
 PARTS = 64

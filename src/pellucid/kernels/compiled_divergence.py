@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numba import prange
 from torch import Tensor
 
-from pellucid.kernels.compiled import FAST, compiled
+from pellucid.kernels.compiling import FAST, compiled
 
 _LEAST, _MOST = np.float32(-87.3), np.float32(88)
 _LOG2E, _HALF, _ONE = np.float32(1.4426950408889634), np.float32(0.5), np.float32(1)

@@ -17,9 +17,10 @@ from torch import Tensor
 from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import Form
 
-CHUNK_NUMBERS = 9 << 20
-"""Pre-activations held at once, 36 MiB in float32; also at most CHUNK_TOKENS tokens."""
-CHUNK_TOKENS = 512
+CHUNK_NUMBERS = 18 << 20
+"""Pre-activations held at once, 72 MiB in float32; also at most CHUNK_TOKENS tokens, or TURNED_TOKENS latents first."""
+CHUNK_TOKENS, TURNED_TOKENS = 512, 1024
+"""A product of 1,024 tokens, latents first, costs per token what one of 4,096 does; of 512, tokens first, 1.2 times that."""
 GPU_NUMBERS, GPU_TOKENS = 64 << 20, 4096
 """The same on a GPU, 256 MiB: few tokens leave it partly idle and read a wide encoder often, and it waits after a chunk."""
 DENSE_SHARE = 1 / 16
@@ -33,7 +34,7 @@ def top_k(
     form: Form, x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"], bias: Float[Tensor, " m"], k: int
 ) -> tuple[Entries, Float[Tensor, " e"]]:
     """Return the k largest entries of each row of x @ encoder.T + bias, and their values [n * k]."""
-    found = [form.top_rows(pre, bias, k) for pre in _products(x, encoder)]
+    found = [form.top_rows(pre, bias, k) for pre in _products(x, encoder, form.LATENTS_FIRST)]
     if not found:
         return Entries.of_rows(torch.empty(0, k, dtype=torch.int64, device=x.device), len(encoder)), x.new_empty(0)
     entries = Entries.of_rows(torch.cat([indices for indices, _ in found]), len(encoder))
@@ -167,11 +168,18 @@ def _workspace(numbers: int, dtype: torch.dtype, device: torch.device) -> Float[
     return torch.empty(numbers, dtype=dtype, device=device)
 
 
-def _products(x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"]) -> Iterator[Float[Tensor, "c m"]]:
-    """Yield x @ encoder.T chunk by chunk; every chunk is written over the one before."""
+def _products(
+    x: Float[Tensor, "n d"], encoder: Float[Tensor, "m d"], latents_first: bool = False
+) -> Iterator[Float[Tensor, "c m"]]:
+    """Yield x @ encoder.T chunk by chunk; every chunk is written over the one before, its rows or its columns contiguous."""
     numbers, tokens = (CHUNK_NUMBERS, CHUNK_TOKENS) if x.device.type == "cpu" else (GPU_NUMBERS, GPU_TOKENS)
-    rows = max(1, min(tokens, numbers // len(encoder), len(x)))
-    memory = _workspace(max(numbers, len(encoder)), x.dtype, x.device)  # one for all shapes of a fit
-    buffer = memory[: rows * len(encoder)].view(rows, len(encoder))
+    tokens = TURNED_TOKENS if latents_first else tokens
+    m = len(encoder)
+    rows = max(1, min(tokens, numbers // m, len(x)))
+    memory = _workspace(max(numbers, m), x.dtype, x.device)  # one for all shapes of a fit
     for part in x.split(rows) if len(x) else ():
-        yield torch.mm(part, encoder.t(), out=buffer[: len(part)])
+        buffer = memory[: len(part) * m]
+        if latents_first:
+            yield torch.mm(encoder, part.t(), out=buffer.view(m, len(part))).t()
+        else:
+            yield torch.mm(part, encoder.t(), out=buffer.view(len(part), m))

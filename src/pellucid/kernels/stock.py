@@ -13,6 +13,8 @@ GATHERED = 1 << 24
 """Numbers gathered at once by `entry_dots`."""
 LEAST = 1e-24
 """Squared lengths below this count as it."""
+LATENTS_FIRST = False
+"""Whether `top_rows` reads pre-activations at least as fast where the tokens of a latent lie side by side."""
 
 
 def top_rows(pre: Float[Tensor, "c m"], bias: Float[Tensor, " m"], k: int) -> tuple[Int[Tensor, "c k"], Float[Tensor, "c k"]]:

@@ -15,6 +15,8 @@ FEATURES, EXAMPLES, EFFECTS = 60, 4, 8
 """Shown per dictionary; per feature; and per direction of the logits."""
 BEFORE, AFTER = 22, 9
 """Tokens shown before and after the peak."""
+HEADS, LEAST_SHARE = 3, 0.05
+"""Heads named of an atom at most, and the least share of it that is named."""
 SHADES = 9
 """Steps of shading, as in style.css."""
 
@@ -41,6 +43,8 @@ class FeatureCard:
     examples: list[list[Piece]]
     raises: list[tuple[str, str]]
     lowers: list[tuple[str, str]]
+    heads: str
+    """Heads that the atom is written at and their shares, largest first; empty where the site is not made of heads."""
     search: str
     """Lower-case text the filter box looks in: tokens of the examples that activate, and raised and lowered tokens."""
 
@@ -85,6 +89,7 @@ def _card(feature: dict[str, Any]) -> FeatureCard:
         examples=[pieces(e["tokens"], e["activations"], int(e["peak"]), top) for e in examples],
         raises=raises,
         lowers=lowers,
+        heads=_heads([float(share) for share in feature.get("heads") or []]),
         search=" ".join(dict.fromkeys(visible(word).strip().lower() for word in words)),
     )
 
@@ -114,6 +119,11 @@ def pieces(tokens: list[str], activations: list[float], peak: int, top: float, *
 
 def _effects(pairs: list[Any]) -> list[tuple[str, str]]:
     return [(chip(str(token)), f"{float(value):+.3g}") for token, value in pairs[:EFFECTS]]
+
+
+def _heads(shares: list[float]) -> str:
+    largest = sorted(enumerate(shares), key=lambda pair: -pair[1])[:HEADS]
+    return ", ".join(f"head {head} {share:.0%}" for head, share in largest if share >= LEAST_SHARE)
 
 
 def _share(density: float) -> str:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.conftest import tiny_llama
-from tests.features.conftest import CONTEXT, VOCABULARY, make_tokenizer
+from tests.features.explain.planted import make_tiny
 
-from pellucid.data import TextConfig, TextCounts, TokenData
 from pellucid.dictionaries import ReluConfig, make_dictionary, save_dictionary
 from pellucid.features.index import IndexConfig, build_index
-from pellucid.hosts import Host
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    """(host, data): rows of random words, other ones to train on than held out."""
-    rows = torch.randint(2, VOCABULARY - 2, (60, CONTEXT), generator=torch.Generator().manual_seed(3))
-    counts = TextCounts(2, 1, 0, 0, 40 * CONTEXT, 20 * CONTEXT, 0, 0)
-    tokenizer = make_tokenizer()
-    data = TokenData(rows[:40], rows[40:], TextConfig(source="made here", context=CONTEXT, exclude_first=1), tokenizer, counts)
-    return Host(tiny_llama(), name="llama", tokenizer=tokenizer), data
+    return make_tiny()
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import torch
+from tests.conftest import tiny_llama
+from tests.features.conftest import CONTEXT, VOCABULARY, make_tokenizer
 
+from pellucid.data import TextConfig, TextCounts, TokenData
 from pellucid.features.explain import Context, Contexts, Evidence
+from pellucid.hosts import Host
 
 WORDS = [" the", " cat", " dog", " sat", " on", " mat", " red", "ing", "(", ")", ".", " 7", "\n", " Paris", " import", " x"]
 
@@ -40,7 +45,10 @@ def is_word(word):
 
 @contextmanager
 def endpoint(answer):
-    """A server on loopback; `answer(number, body, headers)` returns (status, bytes, headers), or seconds to stay silent."""
+    """A server on loopback.
+
+    `answer(number, body, headers)` returns (status, bytes, headers), bytes that are no HTTP, or seconds to stay silent.
+    """
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,6 +59,10 @@ def endpoint(answer):
             if isinstance(found, float):
                 time.sleep(found)
                 found = (200, b"{}", {})
+            if isinstance(found, bytes):
+                self.wfile.write(found)
+                self.close_connection = True
+                return
             status, data, headers = found
             try:
                 self.send_response(status)
@@ -78,3 +90,12 @@ def endpoint(answer):
 def completion(text, prompt_tokens=100, completion_tokens=5):
     usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
     return 200, json.dumps({"choices": [{"message": {"content": text}}], "usage": usage}).encode(), {}
+
+
+def make_tiny():
+    """(host, data): rows of random words, other ones to train on than held out."""
+    rows = torch.randint(2, VOCABULARY - 2, (60, CONTEXT), generator=torch.Generator().manual_seed(3))
+    counts = TextCounts(2, 1, 0, 0, 40 * CONTEXT, 20 * CONTEXT, 0, 0)
+    tokenizer = make_tokenizer()
+    data = TokenData(rows[:40], rows[40:], TextConfig(source="made here", context=CONTEXT, exclude_first=1), tokenizer, counts)
+    return Host(tiny_llama(), name="llama", tokenizer=tokenizer), data

@@ -24,8 +24,8 @@ def config(**settings):
     return ExplainConfig(**{"latents": 5, "contexts": SMALL, "scores": ("detection", "fuzzing"), **settings})
 
 
-def by_endpoint(url, **settings):
-    asked = EndpointConfig(url=url, retries=0, requests_per_minute=60000.0, key_variable="PELLUCID_TEST_KEY")
+def by_endpoint(url, timeout=30.0, **settings):
+    asked = EndpointConfig(url=url, retries=0, requests_per_minute=60000.0, key_variable="PELLUCID_TEST_KEY", timeout=timeout)
     return config(explainer="openai", endpoint=asked, **settings)
 
 
@@ -63,25 +63,58 @@ def test_other_settings_are_refused_by_name_unless_told(run, tiny):
     explain_run(run, config(seed=1, scores=()), host=tiny[0], data=tiny[1], replace=True)
 
 
-def test_an_endpoint_that_breaks_down_costs_no_work(run, tiny, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ((500, b"", {}), "no answer in 1 tries: HTTP status 500.*Work done so far is kept"),
+        (5.0, "no answer in 1 tries: no answer within 1.5 s.*Work done so far is kept"),
+        (b"SSH-2.0-server\r\n", "no whole HTTP answer.*Work done so far is kept"),
+        ((200, b"<html>hello</html>", {}), "no chat completion. Work done so far is kept"),
+    ],
+    ids=["fails", "silent", "no HTTP", "nonsense"],
+)
+def test_an_endpoint_that_breaks_down_costs_no_work(run, tiny, failure, message, monkeypatch, caplog):
     monkeypatch.setenv("PELLUCID_TEST_KEY", KEY)
     caplog.set_level("DEBUG")
-    with endpoint(lambda number, *_: completion("a <b>word</b> \u202e\U0001f600\x07") if number < 3 else (500, b"", {})) as (
-        url,
-        _,
+    text = "a <b>word</b> \u202e\U0001f600\x07"
+    settings = {"scores": ("detection",), "timeout": 1.5 if isinstance(failure, float) else 30.0}
+    with (
+        endpoint(lambda number, *_: completion(text) if number < 3 else failure) as (gone, _),
+        pytest.raises(EndpointError, match=message),
     ):
-        with pytest.raises(EndpointError, match=r"no answer in 1 tries: HTTP status 500"):
-            explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
+        explain_run(run, by_endpoint(gone, **settings), host=tiny[0], data=tiny[1])
+    with pytest.raises(EndpointError, match=r"cannot be reached .*Work done so far is kept"):
+        explain_run(run, by_endpoint(gone, **settings), host=tiny[0], data=tiny[1])
     kept = read_explanations(run, "d", "openai").to_pylist()
-    assert len(kept) == 2 and {row["text"] for row in kept} == {"a <b>word</b> \u202e\U0001f600\x07"}
-    with endpoint(lambda *_: completion("Yes")) as (url, seen):
+    assert [row["text"] for row in kept] == [text, text]
+
+    def other(number, *_):
+        # As many explanations as are left, then judgements of which the fourth is none.
+        return completion("Yes" if number != 7 else "Perhaps")
+
+    with endpoint(other) as (url, seen), pytest.raises(EndpointError, match=r"answered 'Perhaps'.*Work done so far is kept"):
+        explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
+    assert len(read_explanations(run, "d", "openai")) == 5
+    with endpoint(lambda *_: completion("Yes")) as (url, later):
         summary = explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])["explained"]["d"]
-    assert kept[0]["text"] in read_explanations(run, "d", "openai")["text"].to_pylist()
+    rows = read_explanations(run, "d", "openai").to_pylist()
+    assert [row["latent"] for row in rows if row["text"] == text] == [row["latent"] for row in kept]
     assert summary["scores"]["detection"]["mean"] == 0.5, "a judge that always says yes is at chance"
-    assert summary["cost"]["requests"] == len(seen) + 3
+    assert summary["cost"]["requests"] == 3 + 1 + len(seen) + len(later)
     for path in run.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
     assert KEY not in caplog.text
+
+
+def test_codes_read_for_some_latents_serve_later_jobs(run, tiny, monkeypatch):
+    explain_run(run, config(latents=3, scores=()), host=tiny[0], data=tiny[1])
+    explain_run(run, config(latents=8), host=tiny[0], data=tiny[1], replace=True)
+    table = read_explanations(run, "d", "pattern")
+    shutil.rmtree(run / "explanations")
+    explain_run(run, config(latents=8), host=tiny[0], data=tiny[1])
+    assert read_explanations(run, "d", "pattern").equals(table)
+    monkeypatch.setattr("pellucid.features.explanations.activations.held_out_codes", None)
+    explain_run(run, config(latents=3), host=tiny[0], data=tiny[1], replace=True)
 
 
 def test_broken_files_are_named(run, tiny):

@@ -21,7 +21,9 @@ COEFFICIENTS: tuple[type[CoefficientRule], ...] = (Uniform, HeavyTailed)
 ATOMS: tuple[type[AtomRule], ...] = (Directions, Circles, Superposition)
 
 if TYPE_CHECKING:
-    AnyFiring, AnyCoefficients, AnyAtoms = FiringRule, CoefficientRule, AtomRule
+    AnyFiring = FiringRule
+    AnyCoefficients = CoefficientRule
+    AnyAtoms = AtomRule
 else:
     AnyFiring = Annotated[Union[FIRINGS], Field(discriminator="kind")]  # noqa: UP007 - built from the registry
     AnyCoefficients = Annotated[Union[COEFFICIENTS], Field(discriminator="kind")]  # noqa: UP007

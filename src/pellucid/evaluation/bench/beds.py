@@ -18,7 +18,7 @@ PLANTED = ("independent", "hierarchy", "interference", "heavy_tailed")
 HOST = "host"
 BEDS = (*PLANTED, HOST)
 EASIEST = "independent"
-REFINED = ((0.4, 0.85), (0.4, 1.2), (1.0, 1.0), (2.5, 0.85), (2.5, 1.2))
+REFINED = ((1.0, 1.0), (2.5, 0.85), (2.5, 1.2))
 """Second round of the full budget."""
 
 
@@ -86,19 +86,18 @@ def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
     quick = options.quick
     if name == HOST:
         return Bed(
-            name=name, site=options.site, host_name=options.host, n_latents=576 if quick else 2304, target_l0=32.0,
-            tokens=16_384 if quick else 409_600, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32,
-            lr=2e-3 if quick else 1e-3,
-            levels=3 if quick else 5, refined=() if quick else REFINED, seeds=2, rows=2 if quick else 64,
-            dead_after=5_000 if quick else 50_000, seed=options.seed,
+            name=name, site=options.site, host_name=options.host, n_latents=576 if quick else 1152, target_l0=32.0,
+            tokens=16_384 if quick else 65_536, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32,
+            lr=2e-3, levels=3, refined=() if quick else REFINED, seeds=2, rows=2 if quick else 8,
+            dead_after=5_000 if quick else 20_000, seed=options.seed,
         )  # fmt: skip
     config = regime(name)
-    refined = ((2.0, 0.8), (2.0, 1.25)) if quick else REFINED
-    steps, batch = (400, 256) if quick else (6000, 512)
+    refined = ((0.5, 1.0), (2.0, 1.0)) if quick else REFINED
+    steps, batch = (2000 if not quick else 600 if name == EASIEST else 400), 256
     return Bed(
         name=name, site="0", n_latents=config.n_features, target_l0=_true_l0(name), tokens=steps * batch, batch_rows=batch,
-        sample_rows=1024, lr=5e-3 if quick else 2e-3, levels=3 if quick else 5, refined=refined,
-        seeds=2 if quick else 3, rows=4_096 if quick else 20_000, dead_after=20 * batch, seed=options.seed,
+        sample_rows=1024, lr=1e-2 if quick else 2e-3, levels=3, refined=refined,
+        seeds=2, rows=4_096 if quick else 20_000, dead_after=20 * batch, seed=options.seed,
     )  # fmt: skip
 
 

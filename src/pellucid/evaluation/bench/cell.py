@@ -13,7 +13,7 @@ import torch
 from pellucid.core.config import build
 from pellucid.core.files import read_json, write_json
 from pellucid.core.logging import finite
-from pellucid.dictionaries import FiringCounter, inference, load_dictionary
+from pellucid.dictionaries import ARCHITECTURES, FiringCounter, inference, load_dictionary
 from pellucid.evaluation.bench.beds import EASIEST, Bed
 from pellucid.evaluation.bench.scores import agree, host_scores, planted_scores
 from pellucid.evaluation.bench.tuning import Setting, config_of, default_setting, first_round, second_round
@@ -86,7 +86,7 @@ def _fit_config(bed: Bed, settings: list[Setting], run: Path) -> FitConfig:
         "warmup": 0.02, "sparsity_warmup": 0.1, "final_lr": 0.0, "dead_after": bed.dead_after, "kernels": "plain",
         "log_every": 1_000_000, "keep_checkpoints": 1,
     }  # fmt: skip
-    if not bed.planted:
+    if not bed.planted and not any(ARCHITECTURES[s.architecture["kind"]].guided for s in settings):
         values["store"] = {"folder": str(run.parents[2] / "store")}
     return build(FitConfig, values)
 

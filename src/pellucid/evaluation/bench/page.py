@@ -48,8 +48,17 @@ def sections(found: dict[str, Any]) -> list[tuple[str, list[str | Table]]]:
     parts.append(("Settings that a person would try first", _defaults(found)))
     rows = [[f["verdict"], f["statement"], f["figures"]] for f in found["findings"]]
     parts.append(("What papers say, and what was not reproduced", [("", ["verdict", "statement", "measured"], rows)]))
-    failed = [f"{cell['architecture']} on {cell['bed']}: {cell['failed']}" for cell in found["failed"]]
-    return [*parts, ("What could not be run", failed or ["Nothing."])]
+    failed: list[str | Table] = [f"{kind} on {', '.join(beds)}: {why}." for (kind, why), beds in _left_out(found).items()]
+    failed += [f"{cell['architecture']} on {cell['bed']}: {cell['failed']}" for cell in found["failed"]]
+    return [*parts, ("What was not run", failed or ["Nothing."])]
+
+
+def _left_out(found: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
+    """Return (architecture, why) -> the data on which it is not run."""
+    beds: dict[tuple[str, str], list[str]] = {}
+    for row in found["left_out"]:
+        beds.setdefault((row["architecture"], row["reason"]), []).append(WORDS.get(row["bed"], row["bed"]))
+    return beds
 
 
 def _method(found: dict[str, Any]) -> list[str | Table]:

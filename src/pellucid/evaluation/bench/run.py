@@ -18,6 +18,7 @@ from pellucid.core.provenance import environment
 from pellucid.dictionaries import ARCHITECTURES
 from pellucid.evaluation.bench.beds import BEDS, HOST, make_bed
 from pellucid.evaluation.bench.cell import run_cell
+from pellucid.evaluation.bench.excluded import excluded
 from pellucid.evaluation.bench.options import DictionaryBenchOptions
 from pellucid.evaluation.bench.page import html, markdown
 from pellucid.evaluation.bench.summary import summarise
@@ -35,7 +36,7 @@ def bench_dictionaries(options: DictionaryBenchOptions, out: Path) -> dict[str, 
     options = DictionaryBenchOptions(**{name: getattr(options, name) for name in DictionaryBenchOptions.model_fields})
     kinds, beds = _checked(options)
     _claim(options, out)
-    cells = [(bed, kind) for bed in beds for kind in kinds]
+    cells = _cells(kinds, beds, options)
     waiting = [cell for cell in cells if not (out / "cells" / cell[0] / cell[1] / CELL).exists()]
     began, seconds = time.monotonic(), 0.0
     with Ticker("cells", len(cells), unit="cells") as ticker:
@@ -52,8 +53,9 @@ def bench_dictionaries(options: DictionaryBenchOptions, out: Path) -> dict[str, 
 def write_results(options: DictionaryBenchOptions, out: Path) -> dict[str, Any]:
     """Write the page and its data from the cells that are finished; return the data."""
     kinds, beds = _checked(options)
-    paths = [out / "cells" / bed / kind / CELL for bed in beds for kind in kinds]
-    found = summarise([read_json(path) for path in paths if path.exists()], options, len(paths))
+    paths = [out / "cells" / bed / kind / CELL for bed, kind in _cells(kinds, beds, options)]
+    left_out = [(kind, bed, why) for kind in kinds for bed in beds if (why := excluded(kind, bed, quick=options.quick))]
+    found = summarise([read_json(path) for path in paths if path.exists()], options, len(paths), left_out)
     settings = options.model_dump(mode="json")
     changed = {key: value for key, value in settings.items() if value != DictionaryBenchOptions.model_fields[key].default}
     flags = [f"--{key.replace('_', '-')}" + ("" if value is True else f" {_flag(value)}") for key, value in changed.items()]
@@ -77,6 +79,12 @@ def _checked(options: DictionaryBenchOptions) -> tuple[list[str], list[str]]:
     problems += [f"unknown bed {bed!r}.{did_you_mean(bed, BEDS)} Known: {', '.join(BEDS)}" for bed in beds if bed not in BEDS]
     raise_all(problems, ConfigError)
     return kinds, beds
+
+
+def _cells(kinds: list[str], beds: list[str], options: DictionaryBenchOptions) -> list[tuple[str, str]]:
+    """Return (bed, architecture) of every cell, those that need the host's loss last: they take longest."""
+    cells = [(bed, kind) for bed in beds for kind in kinds if not excluded(kind, bed, quick=options.quick)]
+    return sorted(cells, key=lambda cell: ARCHITECTURES[cell[1]].guided)
 
 
 def _claim(options: DictionaryBenchOptions, out: Path) -> None:

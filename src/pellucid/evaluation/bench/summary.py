@@ -14,8 +14,10 @@ ENOUGH = 0.9
 """Share of its best tuned recovery that an architecture's defaults are to reach on the easiest bed."""
 
 
-def summarise(cells: list[dict[str, Any]], options: DictionaryBenchOptions, total: int) -> dict[str, Any]:
-    """Return tables, winners, defaults and verdicts as JSON values."""
+def summarise(
+    cells: list[dict[str, Any]], options: DictionaryBenchOptions, total: int, left_out: list[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Return tables, winners, defaults and verdicts as JSON values; `left_out` are (architecture, bed, why)."""
     table: dict[str, dict[str, Entry]] = {}
     budgets: dict[str, dict[str, Any]] = {}
     for name in [bed for bed in BEDS if any(cell["bed"] == bed for cell in cells)]:
@@ -36,6 +38,7 @@ def summarise(cells: list[dict[str, Any]], options: DictionaryBenchOptions, tota
             },
             "defaults": _defaults(table.get(EASIEST, {})),
             "findings": [vars(found) for found in findings(table)],
+            "left_out": [{"architecture": kind, "bed": bed, "reason": why} for kind, bed, why in left_out],
             "failed": [cell for cell in cells if "failed" in cell],
             "cells": [cell for cell in cells if "failed" not in cell],
         }

@@ -12,10 +12,16 @@ from pellucid.core.config import build
 from pellucid.dictionaries import ARCHITECTURES, ArchitectureBase
 from pellucid.evaluation.bench.beds import Bed
 
-Form = Literal["count", "level", "penalty", "rate"]
-FORMS: dict[str, Form] = {"k": "count", "pursuit_steps": "count", "target_l0": "level", "l1": "penalty", "highest": "rate"}
+Form = Literal["count", "level", "penalty", "rate", "share"]
+FORMS: dict[str, Form] = {
+    "k": "count", "pursuit_steps": "count", "target_l0": "level", "l1": "penalty", "highest": "rate", "least": "share",
+}  # fmt: skip
 """Settings that decide sparsity, by their usual names: a number of latents, an L0 to aim at, a penalty in units of the data,
-a share of tokens. The first that an architecture has is tuned; one with none of them has its learning rate tuned alone."""
+a share of tokens, a share of the largest code. The first that an architecture has is tuned; one with none of them has its
+learning rate tuned alone."""
+
+DENSE = {"winners": 1.0}
+"""Set where an architecture has it: the sites compared have no privileged basis of which an atom would use few dimensions."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ def natural(kind: str, bed: Bed) -> float | None:
         return bed.target_l0
     if FORMS[name] == "rate":
         return 2 * bed.target_l0 / bed.n_latents
+    if FORMS[name] == "share":
+        return 0.1
     default = ARCHITECTURES[kind].Config.model_fields[name].default
     return float(default) * bed.scale / math.sqrt(bed.target_l0)
 
@@ -53,7 +61,7 @@ def first_round(kind: str, bed: Bed) -> list[Setting]:
     start, places = natural(kind, bed), [i - bed.levels // 2 for i in range(bed.levels)]
     if start is None:
         return [_setting(kind, bed, None, bed.lr * 3.0**place, f"lr{place:+d}") for place in places]
-    step = 3.0 if FORMS[sparsity_setting(kind) or ""] == "penalty" else 2.0 if bed.levels < 4 else 1.5
+    step = 3.0 if FORMS[sparsity_setting(kind) or ""] in ("penalty", "share") else 2.0 if bed.levels < 4 else 1.5
     values = distinct([start * step**place for place in places], _whole(kind), _most(kind, bed))
     return [_setting(kind, bed, value, bed.lr, f"sparsity{i}") for i, value in enumerate(values)]
 
@@ -114,12 +122,12 @@ def config_of(setting: Setting) -> ArchitectureBase:
 
 
 def _setting(kind: str, bed: Bed, value: float | None, lr: float, name: str) -> Setting:
-    values: dict[str, Any] = {"kind": kind, "n_latents": bed.n_latents}
+    fields = ARCHITECTURES[kind].Config.model_fields
+    values: dict[str, Any] = {"kind": kind, "n_latents": bed.n_latents} | {n: v for n, v in DENSE.items() if n in fields}
     field = sparsity_setting(kind)
     if value is not None and field is not None:
         values[field] = int(value) if _whole(kind) else value
         if FORMS[field] == "rate":  # the rarest group keeps its distance from the most frequent
-            fields = ARCHITECTURES[kind].Config.model_fields
             values |= {"lowest": value * fields["lowest"].default / fields["highest"].default} if "lowest" in fields else {}
     return Setting(name, values, lr, value)
 
@@ -130,4 +138,4 @@ def _whole(kind: str) -> bool:
 
 def _most(kind: str, bed: Bed) -> float:
     form = FORMS.get(sparsity_setting(kind) or "")
-    return {"count": float(bed.n_latents), "rate": 1.0}.get(form or "", math.inf)
+    return {"count": float(bed.n_latents), "rate": 1.0, "share": 0.9}.get(form or "", math.inf)

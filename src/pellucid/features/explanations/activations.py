@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ def read_activations(
 ) -> dict[str, Activations]:
     """Return the positive codes of latents in the first `rows` rows (None: all) of a part, 'train' or 'held_out'.
 
-    Those that an earlier job left in `folder` are read from there; one pass of the host, up to the last site, makes the
-    others. Memory: 16 bytes for each positive code of these latents, and the text. Raises DataError if the part has no
-    row or is no text, and what `held_out_codes` raises.
+    Those that an earlier job left in `folder` are read from there, also if it wanted other latents besides; one pass of the
+    host, up to the last site, makes the others. Memory: 16 bytes for each positive code of the latents of all these jobs,
+    and the text. Raises DataError if the part has no row or is no text, and what `held_out_codes` raises.
     """
     source = _Rows(data, part)
     n = min(rows or source.n_held_out, source.n_held_out)
@@ -98,10 +98,13 @@ def read_activations(
     if texts is None:
         raise DataError("latents are explained by text, but the rows of this data source are no text; use text data")
     paths = {name: codes_path(folder, name, one, part, n) for name, one in wanted.items()}
-    missing = {name: one for name, one in wanted.items() if not paths[name].is_file()}
+    found = {name: files.load_tensors(path) if path.is_file() else {} for name, path in paths.items()}
+    missing = {name: _without(one, found[name]) for name, one in wanted.items()}
+    missing = {name: one for name, one in missing.items() if one.latents}
     for name, codes in (_pass(host, source, missing, n, batch_rows, part) if missing else {}).items():
-        files.save_tensors(paths[name], codes)
-    found = {name: files.load_tensors(path) for name, path in paths.items()}
+        codes["read"] = torch.tensor(missing[name].latents)
+        found[name] = _merged(found[name], codes) if found[name] else codes
+        files.save_tensors(paths[name], found[name])
     return {
         name: Activations(part, texts, *(codes[kind].numpy() for kind in ("latent", "place", "code")))
         for name, codes in found.items()
@@ -109,9 +112,19 @@ def read_activations(
 
 
 def codes_path(folder: Path, name: str, wanted: Wanted, part: str, rows: int) -> Path:
-    """Return the file for the codes of these latents in so many rows."""
-    key = hashlib.sha256(json.dumps([wanted.identity, part, rows, wanted.latents]).encode()).hexdigest()[:16]
+    """Return the file for the codes of a dictionary in so many rows; its tensor `read` says of which latents."""
+    key = hashlib.sha256(json.dumps([wanted.identity, part, rows]).encode()).hexdigest()[:16]
     return folder / f"{name}-{part}-{key}.safetensors"
+
+
+def _without(wanted: Wanted, found: Mapping[str, Tensor]) -> Wanted:
+    known = set(found["read"].tolist()) if found else set()
+    return replace(wanted, latents=[latent for latent in wanted.latents if latent not in known])
+
+
+def _merged(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    codes = _sorted(*(torch.cat([one[kind], other[kind]]) for kind in ("latent", "place", "code")))
+    return {**codes, "read": torch.cat([one["read"], other["read"]])}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -112,7 +113,7 @@ class Endpoint(LanguageModel):
             "temperature": 0,
         }
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.config.key_variable):
+        if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         url = self.config.url.rstrip("/") + "/chat/completions"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
@@ -135,7 +136,15 @@ class Endpoint(LanguageModel):
             if isinstance(reason, TimeoutError):
                 raise _MayPass(f"no answer within {self.config.timeout:g} s") from None
             raise _MayPass(f"cannot be reached ({reason})") from None
+        except http.client.HTTPException as error:  # no HTTP at all, or an answer that breaks off
+            raise _MayPass(f"what came is no whole HTTP answer ({type(error).__name__})") from None
         return self._read(raw)
+
+    def _key(self) -> str:
+        key = os.environ.get(self.config.key_variable, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"the key in {self.config.key_variable} holds characters that no header can carry; set it again")
+        return key
 
     def _read(self, raw: bytes) -> str:
         try:

@@ -75,8 +75,14 @@ class Intervention(Scorer):
         return torch.from_numpy(self.reader.log_prob(prompts, [f" {explanation}"] * len(texts)))
 
     def _continued(self, edits: list[Edit]) -> list[str]:
-        settings = {"max_new_tokens": self.new_tokens, "temperature": 1.0}
         return [
-            generate(self.steerable, row.unsqueeze(0), edits, seed=self.seed + number, **settings).text
+            generate(
+                self.steerable,
+                row.unsqueeze(0),
+                edits,
+                max_new_tokens=self.new_tokens,
+                temperature=1.0,
+                seed=self.seed + number,
+            ).text
             for number, row in enumerate(self.prompts)
         ]

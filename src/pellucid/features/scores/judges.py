@@ -40,20 +40,31 @@ class RuleJudge(Judge):
 
     name = "rule"
 
+    def __init__(self) -> None:
+        # All scores of a latent ask about the same contexts, each for its own explanation and for the control's.
+        self._known: dict[str, dict[Context, Marks]] = {}
+
     def detects(self, explanation: str, contexts: Sequence[Context]) -> Float[np.ndarray, " c"]:
         """Return 1 where the rule marks some token, else 0."""
-        rule = _rule(explanation)
-        return np.array([float(rule.fires(context.texts)) for context in contexts])
+        return np.array([float(found.any()) for found in self._marks(explanation, contexts)])
 
     def agrees(self, explanation: str, contexts: Sequence[Context], marks: Sequence[Marks]) -> Float[np.ndarray, " c"]:
         """Return the share of marked tokens that the rule marks too."""
-        rule = _rule(explanation)
-        pairs = zip(contexts, marks, strict=True)
-        return np.array([float(rule.marks(context.texts)[wanted].mean()) if wanted.any() else 0.0 for context, wanted in pairs])
+        pairs = zip(self._marks(explanation, contexts), marks, strict=True)
+        return np.array([float(found[wanted].mean()) if wanted.any() else 0.0 for found, wanted in pairs])
 
     def simulates(self, explanation: str, context: Context) -> Float[np.ndarray, " n"]:
         """Return 1 on tokens that the rule marks, else 0."""
-        return _rule(explanation).marks(context.texts).astype(np.float64)
+        return self._marks(explanation, [context])[0].astype(np.float64)
+
+    def _marks(self, explanation: str, contexts: Sequence[Context]) -> list[Marks]:
+        known = self._known.get(explanation, {})
+        new = [context for context in contexts if context not in known]
+        if new:
+            marks = _rule(explanation).marks_all([context.texts for context in new])
+            latest = list(self._known.items())[-1:]
+            self._known = dict([*latest, (explanation, {**known, **dict(zip(new, marks, strict=True))})])
+        return [self._known[explanation][context] for context in contexts]
 
 
 class ModelJudge(Judge):

@@ -9,8 +9,10 @@ from pellucid.kernels.gpu.machine import obstacle
 from pellucid.kernels.gpu.rows import remove_parallel, unit_rows
 from pellucid.kernels.gpu.select import above_rows, top_rows
 from pellucid.kernels.gpu.sums import decode_rows, entry_dots, latent_sums, latent_totals
+from pellucid.kernels.stock import LATENTS_FIRST
 
 __all__ = [
+    "LATENTS_FIRST",
     "above_rows",
     "decode_rows",
     "entry_dots",

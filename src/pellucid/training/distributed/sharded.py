@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pellucid.dictionaries import Dictionary, Forward
+from pellucid.dictionaries.auxiliary import share_of_variance
 from pellucid.dictionaries.base import mean_over_rows
 from pellucid.dictionaries.relu import ReluDictionary
 from pellucid.dictionaries.sparse import weighted_rows
@@ -74,14 +75,14 @@ class ShardedTopK(Sharded, TopKDictionary):
         aux_k = min(self.config.aux_k or max(self.d_in // 2, 1), n_dead)
         x = self.accept(x).detach()
         residual = x - forward.reconstruction.detach()
-        pre = linear(x - self.decoder_bias.detach(), self.encoder[rows], self.encoder_bias[rows])
+        read = x - self.decoder_bias.detach()
+        pre = linear(read, self.encoder[rows], self.encoder_bias[rows])
         indices, values = self.keep_largest_of_all(pre, aux_k)
         own = weighted_rows(self.decoder[rows], indices, values) if len(rows) else torch.zeros_like(x)
         error = (_Summed.apply(own, self.wire) - residual).square().sum(dim=-1).mean()
         variance = (residual - residual.mean(dim=0)).square().sum(dim=-1).mean()
-        defined = variance > 0
-        ratio = torch.where(defined, error / torch.where(defined, variance, 1.0), 0.0)
-        return {"auxiliary": self.config.aux_coefficient * ratio}
+        size = (residual.square().sum(dim=-1) + read.square().sum(dim=-1)).mean()
+        return {"auxiliary": self.config.aux_coefficient * share_of_variance(error, variance, size)}
 
     def keep_largest_of_all(self, pre: Float[Tensor, "n m"], k: int) -> tuple[Int[Tensor, "n c"], Float[Tensor, "n c"]]:
         """Return indices and values of those of this rank's c = min(k, m) largest that are among the k largest of all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -67,8 +68,9 @@ def _add_pages(app: FastAPI, run: ExploredRun, pages: Pages) -> None:
         values = try_page.values(run, dict(request.query_params), pages.links)
         return HTMLResponse(pages.render("try.html", "try", "Try it", values))
 
-    made = {"/": overview, "/features/{name}": features, "/feature/{name}/{latent}": feature}
-    for path, page in (made | {"/compare": compare, "/try": try_it}).items():
+    made: dict[str, Callable[..., HTMLResponse]] = {"/": overview, "/compare": compare, "/try": try_it}
+    made |= {"/features/{name}": features, "/feature/{name}/{latent}": feature}
+    for path, page in made.items():
         app.add_api_route(path, page, response_class=HTMLResponse, response_model=None)
 
 
@@ -128,6 +130,10 @@ def _add_errors(app: FastAPI, pages: Pages) -> None:
     async def malformed(request: Request, error: Exception) -> Response:
         return answer(request, 400, "the request has another form than the page sends")
 
+    async def ours_to_mend(request: Request, error: Exception) -> Response:
+        return answer(request, 500, f"{type(error).__name__}: {error}. The terminal of the explorer says where.")
+
     app.add_exception_handler(PellucidError, ours)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(Exception, ours_to_mend)

@@ -32,8 +32,8 @@ COLUMNS = {
             "effect_kl",
             "KL if ablated",
             ".3g",
-            "Mean KL(original || ablated), in nats, on sampled positions on which it fires, its contribution set to zero and the "
-            "dictionary's error kept.",
+            "Mean KL(original || ablated), in nats, on sampled positions on which it fires, its contribution set to zero and "
+            "the dictionary's error kept.",
             "effect_kl",
         ),
         Column("effect_ce", "CE if ablated", "+.3g", "Mean rise of the cross-entropy there, in nats.", "effect_ce"),

@@ -59,7 +59,8 @@ class Comparison:
 
     def link(self, links: Links, **other: Any) -> str:
         """Return the address of the comparison with some parameters changed."""
-        values = {"show": self.show, "least": f"{self.least:g}", "sort": self.sort, "page": self.page} | other
+        values: dict[str, Any] = {"show": self.show, "least": f"{self.least:g}", "sort": self.sort, "page": self.page}
+        values |= other
         a, b = values.pop("a", self.a), values.pop("b", self.b)
         default = {"show": "only", "least": f"{LEAST:g}", "sort": "", "page": 1}
         return links.compare(a, b, **{key: str(value) for key, value in values.items() if value != default[key]})

@@ -22,7 +22,8 @@ class Database:
         except ImportError:
             raise PellucidError("the explorer needs duckdb, which is not installed: pip install 'pellucid[web]'") from None
         self._error = duckdb.Error
-        settings = {"threads": THREADS, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        settings: dict[str, Any] = {"threads": THREADS}
+        settings |= {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         self._connection = duckdb.connect(":memory:", config=settings)
         self._connection.execute(f"SET allowed_directories = [{_quoted(str(folder.resolve()))}]")
         self._connection.execute("SET parquet_metadata_cache = true")

@@ -55,7 +55,6 @@ class ExploredRun:
         """Start reading what the first pages will need, in the background."""
         for features in self.features.values():
             self._pool.submit(features.prepare)
-            self._pool.submit(lambda features=features: features.reading)
 
     def close(self) -> None:
         """Stop the background work, once the piece at hand is done, and close the database."""

@@ -45,7 +45,7 @@ class Features:
 
     @cached_property
     def _statistics(self) -> Statistics:
-        return Statistics.read(self._database, self._latents)
+        return Statistics.read(self._database, self._latents, self.n_latents)
 
     def explainers(self) -> list[str]:
         """Names of the explainers that explained this dictionary, the one with the best detection score first."""
@@ -72,11 +72,12 @@ class Features:
             return self._merged[key]
 
     def prepare(self) -> None:
-        """Order every column, so that no page waits for that; errors wait for the page that meets them."""
+        """Order every column, so that no page waits for that, then have the texts read; errors wait for a page to meet them."""
         with contextlib.suppress(PellucidError):
             statistics = self.statistics()
             for key in statistics.columns:
                 statistics.order(key, False)
+        self._reading()
 
     def default_order(self, statistics: Statistics) -> Listing:
         """Return the order of a list that asks for none: by causal effect where that was measured, else by firing rate."""

@@ -17,8 +17,8 @@ from pellucid.dictionaries import load_dictionary
 
 CHUNK = 1 << 24
 """Cosines held at once: 64 MB."""
-SMALL = 5e10
-"""Multiplications up to which a page waits for the matching: a second or so."""
+PATIENCE = 0.15
+"""Seconds a page waits for a matching; after that it shows how far it is."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class Matchings:
         """
         first, second = sorted((a, b))
         future = self._start(first, second)
-        small = self._work(first, second) <= SMALL
-        if not (wait or small or future.done()):
+        try:
+            there, back = future.result(None if wait else PATIENCE)
+        except TimeoutError:
             return self._progress[first, second][0]
-        there, back = future.result()
+        except PellucidError:
+            with self._lock:  # said once, then tried again: the run may have been mended
+                self._found.pop((first, second), None)
+            raise
         return (there, back) if a == first else (back, there)
 
     def atoms(self, name: str) -> Tensor:
@@ -89,18 +93,18 @@ class Matchings:
             self._atoms[name] = dictionary.contributions().detach().float()
         return self._atoms[name]
 
-    def _work(self, a: str, b: str) -> float:
-        return float(len(self.atoms(a))) * len(self.atoms(b)) * self.atoms(a).shape[1]
-
     def _start(self, a: str, b: str) -> Future[tuple[Nearest, Nearest]]:
         with self._lock:
             if (a, b) not in self._found:
-                widths = [self.atoms(name).shape[1] for name in (a, b)]
-                if widths[0] != widths[1]:
-                    raise RunError(
-                        f"'{a}' has atoms of width {widths[0]} and '{b}' of width {widths[1]}: there is no cosine between them. "
-                        f"Compare dictionaries of one site."
-                    )
                 self._progress[a, b] = [0.0]
-                self._found[a, b] = self._pool.submit(nearest, self.atoms(a), self.atoms(b), self._progress[a, b])
+                self._found[a, b] = self._pool.submit(self._match, a, b)
             return self._found[a, b]
+
+    def _match(self, a: str, b: str) -> tuple[Nearest, Nearest]:
+        widths = [self.atoms(name).shape[1] for name in (a, b)]
+        if widths[0] != widths[1]:
+            raise RunError(
+                f"'{a}' has atoms of width {widths[0]} and '{b}' of width {widths[1]}: there is no cosine between them. "
+                f"Compare dictionaries of one site."
+            )
+        return nearest(self.atoms(a), self.atoms(b), self._progress[a, b])

@@ -20,11 +20,12 @@ EDGES = [-6.0 + 0.25 * i for i in range(25)]
 
 def values(run: ExploredRun) -> dict[str, Any]:
     """Return what the template shows; scores that cannot be read are left out, with a sentence in their place."""
+    notes: dict[str, str] = {}
     return {
         "title": run.title,
         "dictionaries": [_about(features) for features in run.features.values()],
         "densities": [density(features, i + 1) for i, features in enumerate(run.features.values())],
-        "notes": (notes := {}),
+        "notes": notes,
         **_scores(run, notes),
     }
 

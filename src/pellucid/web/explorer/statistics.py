@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
+from pellucid.core.errors import FileFormatError
 from pellucid.web.explorer.columns import COLUMNS
 from pellucid.web.explorer.database import Database
 from pellucid.web.explorer.listing import Filter
@@ -27,11 +28,17 @@ class Statistics:
         self._orders: dict[str, tuple[np.ndarray, int]] = {}
 
     @classmethod
-    def read(cls, database: Database, path: str) -> Statistics:
-        """Read latents.parquet; FileFormatError if it cannot be read."""
+    def read(cls, database: Database, path: str, n_latents: int) -> Statistics:
+        """Read latents.parquet; FileFormatError if it cannot be read or has not one row for each latent."""
         wanted = {key: column.source for key, column in COLUMNS.items() if column.source}
         names = ", ".join(f'{source} AS "{key}"' for key, source in wanted.items())
         found = database.columns(f"SELECT {names} FROM read_parquet(?) ORDER BY latent", [path])
+        numbers = found["latent"]
+        if len(numbers) != n_latents or (n_latents and (numbers[0] != 0 or numbers[-1] != n_latents - 1)):
+            raise FileFormatError(
+                f"{path} has {len(numbers)} rows, wanted one for each of {n_latents} latents. Make it again: "
+                f"'pellucid index RUN --replace'."
+            )
         return cls({key: np.ma.filled(found[key].astype(np.float32), np.nan) for key in wanted})
 
     def known(self, key: str) -> bool:

@@ -52,10 +52,21 @@ class Rule:
 
     def marks(self, texts: Sequence[str]) -> Bool[np.ndarray, " n"]:
         """Return for each token of a context whether the rule says that the latent fires there."""
-        held = np.zeros(len(texts), bool)
+        return self.marks_all([texts])[0]
+
+    def marks_all(self, contexts: Sequence[Sequence[str]]) -> list[Bool[np.ndarray, " n"]]:
+        """Return `marks` of many contexts; each condition is asked once of each distinct token."""
+        distinct = list(dict.fromkeys(text for texts in contexts for text in texts))
+        number = {text: place for place, text in enumerate(distinct)}
+        ids = np.full((len(contexts), max(map(len, contexts), default=0)), len(distinct))
+        for row, texts in zip(ids, contexts, strict=True):
+            row[: len(texts)] = [number[text] for text in texts]
+        asked = {condition for clause in self.clauses for _, condition in clause.conditions}
+        passes = {condition: np.array([*map(condition.holds, distinct), False]) for condition in asked}
+        held = np.zeros(ids.shape, bool)
         for clause in self.clauses:
-            held |= clause.marks(texts)
-        return held
+            held |= np.logical_and.reduce([moved(passes[condition][ids], place) for place, condition in clause.conditions])
+        return [row[: len(texts)] for row, texts in zip(held, contexts, strict=True)]
 
     def fires(self, texts: Sequence[str]) -> bool:
         """Return whether the rule says that the latent fires anywhere in a context."""

@@ -81,7 +81,8 @@
     const query = new URLSearchParams({ a: matching.dataset.a, b: matching.dataset.b });
     const look = async () => {
       try {
-        const { done } = await (await fetch("/api/matching?" + query)).json();
+        const { done, error } = await (await fetch("/api/matching?" + query)).json();
+        if (error) { matching.textContent = error; return; }
         if (done >= 1) { location.reload(); return; }
         matching.querySelector("progress").value = done;
       } catch { /* the server stopped: nothing to show */ }

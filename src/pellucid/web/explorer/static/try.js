@@ -17,19 +17,19 @@
     if (field("latent").value) pairs.push(["change", [field("latent").value, field("operation").value, field("value").value].join(":")]);
     history.replaceState(null, "", "/try?" + new URLSearchParams(pairs));
   };
+  const say = (words, bad) => { $("state").textContent = words; $("state").classList.toggle("bad", bad); };
+  const operation_takes_value = () => field("operation").value !== "ablate_zero";
   const ask = async (path, body) => {
     const mine = ++running;
-    $("state").textContent = "the host is at work";
-    $("state").classList.remove("bad");
+    say("the host is at work", false);
     try {
       const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
       const found = answer.headers.get("content-type").startsWith("application/json") ? await answer.json() : { error: await answer.text() };
       if (mine !== running) return null;
-      $("state").textContent = found.error || "";
-      $("state").classList.toggle("bad", Boolean(found.error));
+      say(found.error || "", Boolean(found.error));
       return found.error ? null : found;
     } catch (error) {
-      if (mine === running) { $("state").textContent = "The explorer does not answer: is it still running?"; $("state").classList.add("bad"); }
+      if (mine === running) say("The explorer does not answer: is it still running?", true);
       return null;
     }
   };
@@ -118,12 +118,13 @@
   };
   const percent = (share) => share >= 0.001 ? (100 * share).toFixed(1) + " %" : share > 0 ? "< 0.1 %" : "0";
   const steer = async () => {
-    if (!field("latent").value) { field("latent").focus(); return; }
+    if (!field("latent").value) { say("Choose a feature to change: type its number, or pick one below a text.", true); field("latent").focus(); return; }
+    if (operation_takes_value() && !(field("value").value.trim() && Number.isFinite(Number(field("value").value)))) { say("The change needs a number, such as 20.", true); field("value").focus(); return; }
     if (!seen || seen.asked !== field("text").value) { if (!await look()) return; seen.asked = field("text").value; }
     remember();
     const operation = field("operation").value;
     const change = { latent: Number(field("latent").value), operation };
-    if (operation !== "ablate_zero") change.value = Number(field("value").value);
+    if (operation_takes_value()) change.value = Number(field("value").value);
     const found = await ask("/api/steer", { text: field("text").value, dictionary: field("dictionary").value, changes: [change], new_tokens: Number(field("new").value) });
     if (!found) return;
     const table = make("table"), head = make("tr"), body = make("tbody");
@@ -149,7 +150,7 @@
     const value = Number(field("value").value) || 0, reach = Math.max(20, 2 * Math.abs(value));
     slider.min = -reach; slider.max = reach; slider.step = reach / 40; slider.value = value;
   };
-  const off = () => { const none = field("operation").value === "ablate_zero"; field("value").disabled = none; slider.disabled = none; };
+  const off = () => { const none = !operation_takes_value(); field("value").disabled = none; slider.disabled = none; };
   slider.addEventListener("input", () => { field("value").value = Number(Number(slider.value).toPrecision(3)); });
   slider.addEventListener("change", steer);
   field("value").addEventListener("change", aim);
