@@ -40,10 +40,13 @@ def archetypal(delta: float) -> ArchetypalConfig:
     return ArchetypalConfig(n_latents=M, k=K, n_points=POINTS, delta=delta)
 
 
-def trained(config: ArchitectureBase, x: Tensor, seed: int) -> Dictionary:
-    """Points, starting weights and order of the rows all follow the seed."""
+def trained(config: ArchitectureBase, x: Tensor, seed: int, *, at_points: bool = False) -> Dictionary:
+    """Points, starting weights and order of the rows all follow the seed; `at_points` starts as an archetypal one does."""
     generator = torch.Generator().manual_seed(seed)
     dictionary = make_dictionary(config, x.shape[1], generator, x)
+    if at_points:
+        points = make_dictionary(archetypal(0.0), x.shape[1], torch.Generator().manual_seed(seed), x)
+        dictionary.place_atoms(points.atoms().detach())
     optimizer = torch.optim.Adam(dictionary.parameters(), lr=2e-3)
     for _ in range(STEPS):
         rows = x[torch.randint(len(x), (BATCH,), generator=generator)]
@@ -89,6 +92,9 @@ def scores(pair: list[Dictionary], x: Tensor) -> dict[str, Any]:
 if __name__ == "__main__":
     x = digits_rows()
     configs: dict[str, ArchitectureBase] = {f"{delta:g}": archetypal(delta) for delta in DELTAS}
-    configs["free"] = TopKConfig(n_latents=M, k=K, bias_init="zeros")
-    found = {name: scores([trained(config, x, seed) for seed in (0, 1)], x) for name, config in configs.items()}
+    configs["free"] = configs["free at points"] = TopKConfig(n_latents=M, k=K, bias_init="zeros")
+    found = {
+        name: scores([trained(config, x, seed, at_points=name == "free at points") for seed in (0, 1)], x)
+        for name, config in configs.items()
+    }
     Path(sys.argv[1]).write_text(json.dumps(found, indent=1))

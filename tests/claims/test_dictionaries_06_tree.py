@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from tests.claims.tree_toy import FIRST_PREFIX
 
 
-@pytest.mark.xfail(
-    reason="two of three parents are in the first prefix; the latent nearest to the third (cosine 0.97) is a later copy, free "
-    "of what the prefix's own latents hold of the children; two other seeds leave one parent and two parents outside"
-)
 def test_dictionaries_06_3_parents_are_latents_of_the_first_prefix(tree):
     assert sorted(tree["matryoshka"]["parent_latents"]) == list(range(FIRST_PREFIX))
     assert min(tree["matryoshka"]["parent_cosines"]) > 0.9

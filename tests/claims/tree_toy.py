@@ -55,7 +55,9 @@ def pursuit(steps: int, **values: Any) -> Recipe:
 
 RECIPES = {
     "relu": Recipe(ReluConfig(n_latents=M, l1=1.0, tied_init=True)),
-    "matryoshka": Recipe(MatryoshkaConfig(n_latents=M, k=2, groups=(FIRST_PREFIX / M, 0.4), bias_init="zeros")),
+    # with k = 2 a latent of the first prefix stays at a lone feature and a parent is left to the next group in each of three
+    # seeds, with k = 4 in one
+    "matryoshka": Recipe(MatryoshkaConfig(n_latents=M, k=4, groups=(FIRST_PREFIX / M, 0.4), bias_init="zeros")),
     "pursuit 6": pursuit(6),
     "pursuit 4 partly": pursuit(4, lr=1e-2, share=0.4),
 }
