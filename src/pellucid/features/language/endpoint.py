@@ -101,7 +101,7 @@ class Endpoint(LanguageModel):
         """Return requests, tokens and what they cost at the configured prices."""
         price = (self.prompt_tokens * self.config.prompt_price + self.answer_tokens * self.config.answer_price) / 1e6
         counts = {"requests": self.requests, "prompt_tokens": self.prompt_tokens, "answer_tokens": self.answer_tokens}
-        return {**counts, "price": price}
+        return {**{name: float(count) for name, count in counts.items()}, "price": price}
 
     def _ask(self, prompt: str, max_tokens: int) -> str:
         time.sleep(max(0.0, self._next - time.monotonic()))
