@@ -57,9 +57,9 @@ WHO = {
 }
 """Explainer and judge of each part."""
 NOTES = (
-    "The dictionaries of the demo are trained on 98k tokens each and leave 0.41 to 0.52 of the variance unexplained; their latents",
-    "fire on many tokens that have little to do with each other. While the search was",
-    "designed, rules for other draws of latents were tried on some of the rows that are scored here.",
+    "The dictionaries of the demo are trained on 98k tokens each and leave 0.41 to 0.52 of the variance unexplained; their",
+    "latents fire on many tokens that have little to do with each other. While the search was designed, rules for other draws of",
+    "latents were tried on some of the rows that are scored here.",
 )
 SCORES = ("detection", "fuzzing", "simulation", "embedding", "intervention")
 
@@ -190,7 +190,8 @@ def table(results: dict[str, Any]) -> str:
         "# Explanations: how well they predict where latents fire",
         "",
         "Written by `python benchmarks/explanations.py RUN --part table` from `explanations.json`, which holds commands,",
-        "versions, seeds, dates, intervals of every dictionary, and examples. Mean [95 % interval over latents]; control: explanations",
+        "versions, seeds, dates, intervals of every dictionary, and examples.",
+        "Mean [95 % interval over latents]; control: explanations",
         "permuted among latents. Chance is 0.5 for detection, fuzzing and embedding, 0 for simulation and intervention (nats).",
         "Contexts are scored in all deciles of activation, as many silent ones as firing ones.",
         "",

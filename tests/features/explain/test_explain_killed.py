@@ -36,14 +36,13 @@ def test_a_killed_job_goes_on_and_asks_nothing_twice(tmp_path, indexed, tiny):
         explain_run(whole, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
     explained = sum("Yes or No" not in body["messages"][0]["content"] for body, *_ in asked)
     assert explained > 2
-    first, second = [], []
+    second = []
     reached, over = threading.Event(), threading.Event()
 
     def until_killed(number, body, _):
         if number == explained + 3:  # all explanations, then some of a latent's judgements
             reached.set()
             over.wait(30)
-        first.append(body)
         return answer(body)
 
     with endpoint(until_killed) as (url, _):
@@ -54,7 +53,9 @@ def test_a_killed_job_goes_on_and_asks_nothing_twice(tmp_path, indexed, tiny):
             job.kill()
             job.wait()
             over.set()
-    assert len((run / "explanations" / "d" / "work" / "openai.jsonl").read_text().splitlines()) == 6, "the settings and five latents"
+    assert len((run / "explanations" / "d" / "work" / "openai.jsonl").read_text().splitlines()) == 6, (
+        "the settings and five latents"
+    )
     with endpoint(lambda _, body, __: second.append(body) or answer(body)) as (url, _):
         explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
     assert read_explanations(run, "d", "openai").equals(read_explanations(whole, "d", "openai"))
