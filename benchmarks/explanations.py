@@ -58,8 +58,8 @@ WHO = {
 """Explainer and judge of each part."""
 NOTES = (
     "The dictionaries of the demo are trained on 98k tokens each and leave 0.41 to 0.52 of the variance unexplained; their",
-    "latents fire on many tokens that have little to do with each other. While the search was designed, rules for other draws of",
-    "latents were tried on some of the rows that are scored here.",
+    "latents fire on many tokens that have little to do with each other. While the search was designed, rules for other draws",
+    "of latents were tried on some of the rows that are scored here.",
 )
 SCORES = ("detection", "fuzzing", "simulation", "embedding", "intervention")
 
