@@ -216,7 +216,14 @@ def table(results: dict[str, Any]) -> str:
             lines.append(f"| {case['length']} tokens | " + " | ".join(cells) + " |")
         reached = ", ".join(f"{case['all']['detection']['mean']:.3f} at {case['length']} tokens" for case in pattern)
         lines += ["", f"The wish is a mean detection of 0.75 by `pattern`; here it is {reached}.", "", *NOTES]
-    lines += ["", "Commands:", "", *(f"    {' '.join(cases['environment']['command'])}" for cases in results.values())]
+    missing = [who for part, who in WHO.items() if part not in results]
+    lines += ["", f"Not measured yet (explainer, judge): {'; '.join(missing)}."] if missing else []
+    lines += [
+        "",
+        "Commands (with `--resume`, seconds in the file are those of the last call alone):",
+        "",
+        *(f"    {' '.join(cases['environment']['command'])}" for cases in results.values()),
+    ]
     return "\n".join(lines) + "\n"
 
 
