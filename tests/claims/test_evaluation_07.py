@@ -92,9 +92,12 @@ def test_evaluation_07_4_intervention_is_zero_without_strength_and_grows_with_kl
     prompts = torch.randint(2, 90, (24, 6), generator=torch.Generator().manual_seed(1))
     steerable = Steerable(host, {"d": (dictionary, site)})
 
-    class Counting:
-        def log_prob(self, texts, explanations):
-            return np.array([float(text.count(name.strip())) for text, name in zip(texts, explanations, strict=True)])
+    class Counting(CausalModel):
+        def __init__(self):
+            pass
+
+        def log_prob(self, prompts, continuations):
+            return np.array([float(text.count(name.strip())) for text, name in zip(prompts, continuations, strict=True)])
 
     given = evidence(is_word(" cat"), n=2, latent=2)
     scores = []

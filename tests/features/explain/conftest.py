@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.features.explain.planted import make_tiny
 
-from pellucid.dictionaries import ReluConfig, make_dictionary, save_dictionary
+from pellucid.dictionaries import TopKConfig, make_dictionary, save_dictionary
 from pellucid.features.index import IndexConfig, build_index
 
 
@@ -21,9 +21,7 @@ def indexed(tmp_path_factory, tiny):
     host, data = tiny
     run = tmp_path_factory.mktemp("indexed")
     site = host.site("layers.0")
-    dictionary = make_dictionary(ReluConfig(n_latents=24), 32, torch.Generator().manual_seed(7))
-    with torch.no_grad():
-        dictionary.encoder_bias -= 1.0
+    dictionary = make_dictionary(TopKConfig(n_latents=24, k=4, bias_init="zeros"), 32, torch.Generator().manual_seed(7))
     about = {"name": "llama", "weights_sha256": host.weights_digest(site)}
     header = {"name": "d", "site": str(site), "objective": {"kind": "local"}, "host": about, "tokens": 0}
     save_dictionary(run / "dictionaries" / "d", dictionary, header)

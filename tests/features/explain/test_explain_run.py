@@ -88,16 +88,21 @@ def test_an_endpoint_that_breaks_down_costs_no_work(run, tiny, failure, message,
     kept = read_explanations(run, "d", "openai").to_pylist()
     assert [row["text"] for row in kept] == [text, text]
 
-    def other(number, *_):
-        # As many explanations as are left, then judgements of which the fourth is none.
-        return completion("Yes" if number != 7 else "Perhaps")
+    judged = []
+
+    def other(_, body, __):
+        if "Yes or No" in body["messages"][0]["content"]:
+            judged.append(body)
+        return completion("Yes" if len(judged) != 4 else "Perhaps")
 
     with endpoint(other) as (url, seen), pytest.raises(EndpointError, match=r"answered 'Perhaps'.*Work done so far is kept"):
         explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])
-    assert len(read_explanations(run, "d", "openai")) == 5
+    explained = len(read_explanations(run, "d", "openai"))
+    assert explained == 2 + len(seen) - len(judged) > 2
     with endpoint(lambda *_: completion("Yes")) as (url, later):
         summary = explain_run(run, by_endpoint(url, scores=("detection",)), host=tiny[0], data=tiny[1])["explained"]["d"]
     rows = read_explanations(run, "d", "openai").to_pylist()
+    assert len(rows) == explained
     assert [row["latent"] for row in rows if row["text"] == text] == [row["latent"] for row in kept]
     assert summary["scores"]["detection"]["mean"] == 0.5, "a judge that always says yes is at chance"
     assert summary["cost"]["requests"] == 3 + 1 + len(seen) + len(later)

@@ -8,6 +8,7 @@ from tests.features.explain.planted import evidence, is_word
 from pellucid.core.errors import ConfigError, FileFormatError
 from pellucid.features.explain import Rule
 from pellucid.features.explain.marks import marked
+from pellucid.features.language import LanguageModel
 from pellucid.features.scores.base import auroc, wilson
 from pellucid.features.scores.detection import Detection
 from pellucid.features.scores.embedding import Embedding, Encoder
@@ -76,10 +77,13 @@ def test_a_sentence_cannot_judge_itself():
         Detection(RuleJudge()).score("cats", evidence(is_word(" cat")))
 
 
-class Reader:
+class Reader(LanguageModel):
     """Plays a model that follows the description to the letter: yes if a quoted word is in the text, or marked."""
 
     name = "reader"
+
+    def complete(self, prompt, max_tokens=40):
+        raise AssertionError("nobody asks it for a text")
 
     def yes(self, prompts, neutral):
         return np.array([float(self._right(prompt)) for prompt in prompts])
@@ -108,7 +112,7 @@ class Bag(torch.nn.Module):
             self.last_hidden_state = hidden
 
     def forward(self, input_ids, attention_mask, **_):
-        return self.Output(torch.nn.functional.one_hot(input_ids, 40).float())
+        return self.Output(torch.nn.functional.one_hot(input_ids, 4000).float())
 
 
 class Words:
@@ -118,7 +122,7 @@ class Words:
         self.known = {}
 
     def __call__(self, texts, **_):
-        ids = [[self.known.setdefault(word, len(self.known) + 1) for word in text.split()] or [39] for text in texts]
+        ids = [[self.known.setdefault(word, len(self.known) + 1) for word in text.split()] or [3999] for text in texts]
         width = max(map(len, ids))
         return {
             "input_ids": torch.tensor([row + [0] * (width - len(row)) for row in ids]),

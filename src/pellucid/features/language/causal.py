@@ -77,7 +77,7 @@ class CausalModel(LanguageModel):
 
     def cost(self) -> dict[str, float]:
         """Return the number of tokens read and written."""
-        return {"tokens": self._tokens}
+        return {"tokens": float(self._tokens)}
 
     def _ids(self, text: str) -> list[int]:
         ids = self.host.tokenizer.encode(text, add_special_tokens=False)[-self.max_context :]

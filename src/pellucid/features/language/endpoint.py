@@ -87,21 +87,23 @@ class Endpoint(LanguageModel):
 
     def yes(self, prompts: Sequence[str], neutral: str) -> Float[np.ndarray, " n"]:
         """Ask each question; 1 where the answer begins with yes, 0 where with no, EndpointError if with neither."""
-        answers = [self.complete(prompt, max_tokens=4) for prompt in prompts]
-        words = [answer.strip().lower().lstrip("*\"'").removeprefix("answer:").strip()[:3] for answer in answers]
-        for word, answer in zip(words, answers, strict=True):
+        words = []
+        for prompt in prompts:
+            answer = self.complete(prompt, max_tokens=4)
+            word = answer.strip().lower().lstrip("*\"'").removeprefix("answer:").strip()[:3]
             if not word.startswith(("yes", "no")):
                 raise EndpointError(
                     f"endpoint {self.config.url}, model '{self.name}', was asked for Yes or No and answered {answer[:80]!r}. "
                     f"Work done so far is kept; choose a model that follows instructions"
                 )
+            words.append(word)
         return np.array([float(word.startswith("yes")) for word in words])
 
     def cost(self) -> dict[str, float]:
         """Return requests, tokens and what they cost at the configured prices."""
         price = (self.prompt_tokens * self.config.prompt_price + self.answer_tokens * self.config.answer_price) / 1e6
         counts = {"requests": self.requests, "prompt_tokens": self.prompt_tokens, "answer_tokens": self.answer_tokens}
-        return {**counts, "price": price}
+        return {**{name: float(count) for name, count in counts.items()}, "price": price}
 
     def _ask(self, prompt: str, max_tokens: int) -> str:
         time.sleep(max(0.0, self._next - time.monotonic()))

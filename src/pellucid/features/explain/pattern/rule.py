@@ -108,7 +108,7 @@ def moved(held: Bool[np.ndarray, "... n"], place: str) -> Bool[np.ndarray, "... 
     if place == "next":
         out[..., :-1] = held[..., 1:]
     else:
-        out[..., 1:] = held[..., :-1] if place == "previous" else np.logical_or.accumulate(held, axis=-1)[..., :-1]
+        out[..., 1:] = held[..., :-1]
     return out
 
 

@@ -61,8 +61,6 @@ def seen_from(targets: Bool[np.ndarray, "w n"], place: str) -> Bool[np.ndarray, 
     out = np.zeros_like(targets)
     if place == "next":
         out[:, 1:] = targets[:, :-1]
-    elif place == "previous":
-        out[:, :-1] = targets[:, 1:]
     else:
-        out[:, :-1] = np.logical_or.accumulate(targets[:, ::-1], axis=1)[:, ::-1][:, 1:]
+        out[:, :-1] = targets[:, 1:]
     return out
