@@ -190,8 +190,8 @@ def as_markdown(record: dict[str, Any]) -> str:
         "# How long the explorer takes to answer",
         "",
         f"`{record['command']}`, {record['date']}, {record['platform']}, {versions}.",
-        f"{record['cores']} cores, shared with others: load average {record['load_average']} at the end. What the columns are is",
-        "said at the head of `benchmarks/explorer.py`; all but the seconds in milliseconds.",
+        f"{record['cores']} cores, shared with others: load average {record['load_average']} at the end. What the columns are",
+        "is said at the head of `benchmarks/explorer.py`; all but the seconds in milliseconds.",
         "",
     ]
     for part, words in (("pages", "Every page"), ("lists", "Lists")):

@@ -57,7 +57,10 @@ def write_run(
     """
     rng = np.random.default_rng(seed)
     vocabulary = [*words, *(f" w{i}" for i in range(500))]
-    text = rng.integers(0, len(vocabulary), (HELD_OUT, CONTEXT), dtype=np.int32)
+    # Three of four tokens are `words`, so that each of them is found in many windows.
+    common = rng.random((HELD_OUT, CONTEXT)) < 0.75
+    text = np.where(common, rng.integers(0, len(words), common.shape), rng.integers(0, len(vocabulary), common.shape))
+    text = text.astype(np.int32)
     index = run / "index"
     described = {}
     for i, name in enumerate(names):
@@ -122,11 +125,13 @@ def _examples(start, stop, text, vocabulary, n_words, window, per_quantile, quan
     n = len(latents) * len(quantiles) * per_quantile
     latent = latents.repeat(len(quantiles) * per_quantile)
     quantile = np.tile(np.repeat(np.array(quantiles, dtype=np.int8), per_quantile), len(latents))
-    row = rng.integers(0, len(text), n)
-    first = rng.integers(0, CONTEXT - window, n)
     at = window * 2 // 3
+    # Places at which the text has the word of the latent: one window has one text, whoever shows it.
+    inside = text[:, at : CONTEXT - window + at].ravel()
+    places = np.argsort(inside, kind="stable")
+    low, high = (np.searchsorted(inside[places], latent % n_words, side) for side in ("left", "right"))
+    row, first = np.divmod(places[rng.integers(low, high)], CONTEXT - window)
     tokens = text[row[:, None], first[:, None] + np.arange(window)]
-    tokens[:, at] = latent % n_words
     peak = (1 + 30 * np.where(quantile == 0, 1.0, quantile / 11)).astype(np.float32)
     codes = np.where(rng.random(tokens.shape) < 0.1, 0.5, 0).astype(np.float32)
     codes[:, at] = peak

@@ -30,13 +30,13 @@ COLUMNS = {
         Column("max", "max", ".3g", "Greatest code seen.", '"max"'),
         Column(
             "effect_kl",
-            "KL if ablated",
+            "KL if ablated (nats)",
             ".3g",
             "Mean KL(original || ablated), in nats, on sampled positions on which it fires, its contribution set to zero and "
             "the dictionary's error kept.",
             "effect_kl",
         ),
-        Column("effect_ce", "CE if ablated", "+.3g", "Mean rise of the cross-entropy there, in nats.", "effect_ce"),
+        Column("effect_ce", "CE if ablated (nats)", "+.3g", "Mean rise of the cross-entropy there, in nats.", "effect_ce"),
         Column("logit", "top logit", ".3g", "Effect of its atom on the token it raises most.", "raises_effect[1]"),
         Column("twin", "nearest atom", ".2f", "Greatest cosine of its atom with another atom.", "nearest_cosine[1]"),
         *(Column(name, name, ".2f", f"{name.capitalize()} score of its explanation.", "") for name in SCORES),

@@ -24,7 +24,7 @@ def values(run: ExploredRun) -> dict[str, Any]:
     return {
         "title": run.title,
         "dictionaries": [_about(features) for features in run.features.values()],
-        "densities": [density(features, i + 1) for i, features in enumerate(run.features.values())],
+        "densities": [density(features, i) for i, features in enumerate(run.features.values())],
         "notes": notes,
         **_scores(run, notes),
     }

@@ -38,6 +38,7 @@ def explore(
     check_address(host, elsewhere)
     opened = ExploredRun(run)
     listening = bind(host, port)
+    listening.listen()  # before the address is said: whoever asks early waits instead of being refused
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/"
     app = make_app(opened, model, hosts=() if is_loopback(host) else ("*",))

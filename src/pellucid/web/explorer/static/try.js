@@ -128,7 +128,7 @@
     const found = await ask("/api/steer", { text: field("text").value, dictionary: field("dictionary").value, changes: [change], new_tokens: Number(field("new").value) });
     if (!found) return;
     const table = make("table"), head = make("tr"), body = make("tbody");
-    for (const words of ["token", "as it is", "changed", ""]) { const cell = make(words ? "th" : "td", words); if (words) cell.scope = "col"; head.append(cell); }
+    for (const words of ["token", "as it is", "changed", ""]) { const cell = make("th", words); if (words) cell.scope = "col"; head.append(cell); }
     const top = Math.max(...found.next.map((one) => Math.max(one.before, one.after)), 1e-9);
     for (const one of found.next) {
       const line = make("tr"), bars = make("td", undefined, "shares");
