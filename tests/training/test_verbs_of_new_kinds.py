@@ -58,8 +58,9 @@ def test_fit_evaluate_compare_and_report(place, capsys, name):
     assert cli.main(["evaluate", str(run)]) == 0
     assert where in capsys.readouterr().out
     page = folder / f"{name}.html"
-    assert cli.main(["compare", str(run), "--out", str(page)]) == 0
-    assert row["architecture"] in capsys.readouterr().out
+    assert cli.main(["compare", str(run), "--out", str(page), "--json"]) == 0
+    (compared,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert (compared["site"], compared["architecture"]) == (where, row["architecture"]) and compared["setting"]
     (run / "report.html").unlink()
     assert cli.main(["report", str(run)]) == 0
     for text in (page.read_text(), (run / "report.html").read_text()):

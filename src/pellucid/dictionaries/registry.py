@@ -117,7 +117,7 @@ def make_dictionary(
     generator: torch.Generator | None = None,
     sample: Float[Tensor, "n d"] | None = None,
     *,
-    target: Float[Tensor, "n o"] | None = None,
+    target: Float[Tensor, "rows o"] | None = None,
     d_out: int | None = None,
     weights: Float[Tensor, "o r"] | None = None,
 ) -> Dictionary:
