@@ -81,7 +81,7 @@ def test_toy_superposition_sae_02_mmcs_knows_order_and_sign_but_not_length_and_n
 
 @pytest.mark.parametrize(("size", "level"), [(16, 0.27), (32, 0.39), (64, 0.39), (128, 0.43), (256, 0.47)])
 def test_toy_superposition_sae_03_chance_grows_with_size(size, level):
-    assert chance(unit(G), size) == pytest.approx(level, abs=0.05)
+    assert chance(unit(G, seed=7), size) == pytest.approx(level, abs=0.05)
 
 
 def test_toy_superposition_sae_04_twice_the_features_recover_them_and_half_cannot(cells):

@@ -63,13 +63,14 @@ def _left_out(found: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
 
 def _method(found: dict[str, Any]) -> list[str | Table]:
     options, where = found["options"], found["environment"]
-    budget = "a small budget (--quick): early numbers, not a verdict" if options["quick"] else "the full budget"
     text = (
-        f"{found['finished']} of {found['total']} cells, with {budget}. Every architecture sees the same rows in the same "
+        f"{found['finished']} of {found['total']} cells, with {found['budget']}. Every architecture sees the same rows in the same "
         f"order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so found) and "
         f"is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own front of "
         f"unexplained variance over L0, and never extrapolated; a dash is a method whose front does not cover that L0. The "
-        f"range over seeds of the nearest setting stands behind +-. Agreement of seeds is that of its live atoms."
+        f"range over seeds of the nearest setting stands behind +-. Agreement of seeds is that of its live atoms. "
+        f"CPU seconds are the process time of one thread for a dictionary, {options['workers']} cells side by side: data, training "
+        f"and checkpoint, not scores."
     )
     heads = ["data", "latents", "L0", "tokens", "rows a step", "first lr", "settings", "seeds", "held-out rows"]
     keys = ("n_latents", "target_l0", "tokens", "batch_rows", "lr", "settings", "seeds", "rows")
