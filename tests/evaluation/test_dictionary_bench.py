@@ -62,6 +62,8 @@ def test_scores_are_interpolated_at_equal_l0_on_the_front_and_never_beyond_it():
     assert found.best_mcs == 0.9 and found.default_mcs == 0.8 and found.spread["mcs"] == pytest.approx(0.02)
     short = entry(cell("relu", settings), 9.0)
     assert short.matched == {} and "covers L0 2 to 4, not 9" in short.reach
+    wide = entry(cell("p_anneal", [row("a", 0.1, 0.9, mcs=0.1), row("b", 30.0, 0.1, mcs=0.9)]), 3.0)
+    assert wide.matched == {} and wide.reach == "no setting between L0 0.1 and 30"
     other = entry(cell("gated", [row("a", 3.0, 0.5, mcs=0.69)]), 3.0)
     assert winners([found, short, other], "mcs") == ["topk", "gated"], "0.69 is within the seeds' range of 0.7"
     assert winners([found, short, other], "fvu") == ["topk"]
@@ -71,6 +73,9 @@ def test_published_statements_are_held_refuted_or_not_comparable():
     made = {kind: entry(cell(kind, [row("a", 3.0, fvu, mcs=0.9)]), 3.0) for kind, fvu in (("topk", 0.2), ("batch_topk", 0.3))}
     verdicts = {f.statement: f.verdict for f in findings({EASIEST: made})}
     assert verdicts["BatchTopK explains more than TopK at equal L0 (2412.06410)"] == "not reproduced"
+    turned = {**made, "batch_topk": entry(cell("batch_topk", [row("a", 3.0, 0.21, mcs=0.9)]), 3.0)}
+    turned["batch_topk"].spread["fvu"] = 0.05
+    assert "undecided" in {f.verdict for f in findings({EASIEST: turned})}
     assert verdicts["Matryoshka explains less than BatchTopK (2503.17547)"] == "not comparable"
 
 

@@ -55,10 +55,13 @@ def write_results(options: DictionaryBenchOptions, out: Path) -> dict[str, Any]:
     """Write the page and its data from the cells that are finished; return the data."""
     kinds, beds = _checked(options)
     paths = [out / "cells" / bed / kind / CELL for bed, kind in _cells(kinds, beds, options)]
-    left_out = [(kind, bed, why) for kind in kinds for bed in beds if (why := excluded(kind, bed, guided=budget(options).guided))]
+    left_out = [
+        (kind, bed, why) for kind in kinds for bed in beds if (why := excluded(kind, bed, guided=budget(options).guided))
+    ]
     found = summarise([read_json(path) for path in paths if path.exists()], options, len(paths), left_out)
     settings = options.model_dump(mode="json")
-    changed = {key: value for key, value in settings.items() if value != DictionaryBenchOptions.model_fields[key].default}
+    usual = DictionaryBenchOptions().model_dump(mode="json")
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
     flags = [f"--{key.replace('_', '-')}" + ("" if value is True else f" {_flag(value)}") for key, value in changed.items()]
     command = " ".join(["pellucid bench dictionaries", *flags])
     found = {**found, "command": command, "environment": environment(), "options": settings}
