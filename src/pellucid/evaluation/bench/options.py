@@ -11,7 +11,7 @@ class DictionaryBenchOptions(Config):
     """What is run, and how much of it."""
 
     quick: bool = False
-    """Small budgets that end in 10 minutes on two cores: the page is whole, its numbers are early."""
+    """Small budgets, meant to end in 10 minutes on two cores: the page is whole, its numbers are early."""
     long: bool = False
     """Ten times the tokens, more settings and larger dictionaries: hours."""
     architectures: tuple[str, ...] = ()

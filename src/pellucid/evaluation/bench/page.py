@@ -64,13 +64,13 @@ def _left_out(found: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
 def _method(found: dict[str, Any]) -> list[str | Table]:
     options, where = found["options"], found["environment"]
     text = (
-        f"{found['finished']} of {found['total']} cells, with {found['budget']}. Every architecture sees the same rows in the "
-        f"same order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so found) "
-        f"and is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own front of "
-        f"unexplained variance over L0, never extrapolated, and not read where no setting of the front is within a factor of "
-        f"{NEAR} of that L0: then there is a dash. The range over seeds of the nearest setting stands behind +-. Agreement of "
-        f"seeds is that of its live atoms. CPU seconds are the process time of one thread for a dictionary, cells side by side: "
-        f"data, training and checkpoint, not scores."
+        f"{found['finished']} of {found['total']} cells, with {found['budget']}. Every architecture sees the same rows in "
+        f"the same order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so "
+        f"found) and is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own "
+        f"front of unexplained variance over L0, never extrapolated, and not read where no setting of the front is within a "
+        f"factor of {NEAR} of that L0: then there is a dash. The range over seeds of the nearest setting stands behind +-. "
+        f"Agreement of seeds is that of its live atoms. CPU seconds are the process time of one thread for a dictionary, "
+        f"cells side by side: data, training and checkpoint, not scores."
     )
     heads = ["data", "latents", "L0", "tokens", "rows a step", "first lr", "settings", "seeds", "held-out rows"]
     keys = ("n_latents", "target_l0", "tokens", "batch_rows", "lr", "settings", "seeds", "rows")
