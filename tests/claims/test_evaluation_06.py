@@ -11,7 +11,7 @@ from pellucid.data.planted import ToyConfig, train_toy
 from pellucid.data.planted.superposition import mean_squared_overlap, welch_bound
 
 N = 1000
-SHORT = {"steps": 300, "batch": 128}
+SHORT = {"steps": 800, "batch": 128}
 
 
 @pytest.mark.parametrize("m", [16, 64, 256])
