@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from pellucid.core.errors import FileFormatError, RunError
+from pellucid.core.errors import ConfigError, FileFormatError, RunError
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
 from pellucid.core.provenance import environment

@@ -11,6 +11,7 @@ from torch import nn
 from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.data import DataSource, PlantedData, TextConfig, load_text
 from pellucid.data.planted import regime
+from pellucid.evaluation.bench.budgets import budget
 from pellucid.evaluation.bench.options import DictionaryBenchOptions
 from pellucid.hosts import Host
 
@@ -18,8 +19,8 @@ PLANTED = ("independent", "hierarchy", "interference", "heavy_tailed")
 HOST = "host"
 BEDS = (*PLANTED, HOST)
 EASIEST = "independent"
-REFINED = ((1.0, 1.0), (2.5, 0.85), (2.5, 1.2))
-"""Second round of the full budget."""
+BATCH = 256
+"""Planted rows in a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +84,18 @@ def make_bed(name: str, options: DictionaryBenchOptions) -> Bed:
     """Return a bed with the budget that the options ask for; ConfigError if the name is unknown."""
     if name not in BEDS:
         raise ConfigError(f"unknown bed {name!r}.{did_you_mean(name, BEDS)} Known: {', '.join(BEDS)}")
-    quick = options.quick
+    found = budget(options)
     if name == HOST:
         return Bed(
-            name=name, site=options.site, host_name=options.host, n_latents=576 if quick else 1152, target_l0=32.0,
-            tokens=16_384 if quick else 65_536, batch_rows=2 if quick else 4, sample_rows=8 if quick else 32,
-            lr=2e-3, levels=3, refined=() if quick else REFINED, seeds=2, rows=2 if quick else 8,
-            dead_after=5_000 if quick else 20_000, seed=options.seed,
+            name=name, site=options.site, host_name=options.host, n_latents=found.host_latents, target_l0=32.0,
+            tokens=found.host_tokens, batch_rows=found.host_batch_rows, sample_rows=found.host_sample_rows, lr=2e-3, levels=3,
+            refined=found.host_refined, seeds=2, rows=found.host_rows, dead_after=found.host_dead_after, seed=options.seed,
         )  # fmt: skip
-    config = regime(name)
-    refined = ((0.5, 1.0), (2.0, 1.0)) if quick else REFINED
-    steps, batch = (2000 if not quick else 600 if name == EASIEST else 400), 256
+    steps = found.easiest_steps if name == EASIEST else found.steps
     return Bed(
-        name=name, site="0", n_latents=config.n_features, target_l0=_true_l0(name), tokens=steps * batch, batch_rows=batch,
-        sample_rows=1024, lr=1e-2 if quick else 2e-3, levels=3, refined=refined,
-        seeds=2, rows=4_096 if quick else 20_000, dead_after=20 * batch, seed=options.seed,
+        name=name, site="0", n_latents=regime(name).n_features, target_l0=_true_l0(name), tokens=steps * BATCH,
+        batch_rows=BATCH, sample_rows=1024, lr=found.planted_lr, levels=3, refined=found.planted_refined, seeds=2,
+        rows=found.planted_rows, dead_after=20 * BATCH, seed=options.seed,
     )  # fmt: skip
 
 

@@ -14,13 +14,11 @@ NOWHERE = {
 NOT_PLANTED = {"gradient": "it selects by the gradient of the host's loss, and planted vectors have no loss"}
 """Architectures for networks alone."""
 
-NOT_QUICK = {
-    "gradient": "it needs the host's backward pass on every token, several times the whole quick budget; the full budget has it"
-}
-"""Architectures that a host is too slow for in ten minutes."""
+NOT_SHORT = {"gradient": "it needs the host's backward pass on every token, more than all else together; --long has it"}
+"""Architectures that a host is too slow for unless there is time."""
 
 
-def excluded(kind: str, bed: str, *, quick: bool) -> str | None:
-    """Return why an architecture is not run on a bed, or None where it is."""
-    places = [NOWHERE, NOT_PLANTED if bed != HOST else NOT_QUICK if quick else {}]
+def excluded(kind: str, bed: str, *, guided: bool) -> str | None:
+    """Return why an architecture is not run on a bed, or None where it is; `guided` as the budget says."""
+    places = [NOWHERE, NOT_PLANTED if bed != HOST else {} if guided else NOT_SHORT]
     return next((place[kind] for place in places if kind in place), None)

@@ -17,7 +17,7 @@ class Finding:
 
     statement: str
     verdict: str
-    """held, not reproduced or not comparable."""
+    """held, not reproduced, undecided (the range over seeds of the first would turn it) or not comparable."""
     figures: str
 
 
@@ -73,7 +73,10 @@ def _finding(statement: Statement, bed: Mapping[str, Entry]) -> Finding:
         return Finding(statement.text, "not comparable", f"{where}: {'; '.join(reasons)}")
     first, second = float(values[0] or 0), float(values[-1] or 0)
     figures = f"{where}: " + ", ".join(f"{name} {float(value or 0):.3g}" for name, value in zip(names, values, strict=True))
-    return Finding(statement.text, "held" if statement.holds(first, second) else "not reproduced", figures)
+    spread = bed[statement.first].spread.get(statement.measure, 0.0)
+    verdicts = {statement.holds(value, second) for value in (first - spread, first, first + spread)}
+    verdict = "undecided" if len(verdicts) > 1 else "held" if True in verdicts else "not reproduced"
+    return Finding(statement.text, verdict, f"{figures}; range over seeds {spread:.2g}")
 
 
 def _why(bed: Mapping[str, Entry], name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pellucid.core.config import Config
 
@@ -11,7 +11,9 @@ class DictionaryBenchOptions(Config):
     """What is run, and how much of it."""
 
     quick: bool = False
-    """Small budgets that end in 10 minutes on two cores: the page is whole, its numbers are early."""
+    """Small budgets, meant to end in 10 minutes on two cores: the page is whole, its numbers are early."""
+    long: bool = False
+    """Ten times the tokens, more settings and larger dictionaries: hours."""
     architectures: tuple[str, ...] = ()
     """Architectures (default: all that are registered)."""
     beds: tuple[str, ...] = ()
@@ -24,3 +26,9 @@ class DictionaryBenchOptions(Config):
     """Processes side by side, one thread each."""
     seed: int = Field(0, ge=0)
     """Decides the data and the starting weights."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> DictionaryBenchOptions:
+        if self.quick and self.long:
+            raise ValueError("quick and long are both set; choose one budget")
+        return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from pellucid.evaluation.bench.table import MEASURES
+from pellucid.evaluation.bench.table import MEASURES, NEAR
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:78rem;margin:2rem auto;padding:0 1rem;color:#1c1c1f}
 table{border-collapse:collapse;margin:.6rem 0;display:block;overflow-x:auto}caption{text-align:left;font-weight:600}
@@ -63,13 +63,14 @@ def _left_out(found: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
 
 def _method(found: dict[str, Any]) -> list[str | Table]:
     options, where = found["options"], found["environment"]
-    budget = "a small budget (--quick): early numbers, not a verdict" if options["quick"] else "the full budget"
     text = (
-        f"{found['finished']} of {found['total']} cells, with {budget}. Every architecture sees the same rows in the same "
-        f"order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so found) and "
-        f"is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own front of "
-        f"unexplained variance over L0, and never extrapolated; a dash is a method whose front does not cover that L0. The "
-        f"range over seeds of the nearest setting stands behind +-. Agreement of seeds is that of its live atoms."
+        f"{found['finished']} of {found['total']} cells, with {found['budget']}. Every architecture sees the same rows in "
+        f"the same order, has the same number of settings tried (sparsity first, then the learning rate at the sparsity so "
+        f"found) and is compared at equal L0: scores are interpolated linearly in L0 between two settings on the method's own "
+        f"front of unexplained variance over L0, never extrapolated, and not read where no setting of the front is within a "
+        f"factor of {NEAR} of that L0: then there is a dash. The range over seeds of the nearest setting stands behind +-. "
+        f"Agreement of seeds is that of its live atoms. CPU seconds are the process time of one thread for a dictionary, "
+        f"cells side by side: data, training and checkpoint, not scores."
     )
     heads = ["data", "latents", "L0", "tokens", "rows a step", "first lr", "settings", "seeds", "held-out rows"]
     keys = ("n_latents", "target_l0", "tokens", "batch_rows", "lr", "settings", "seeds", "rows")

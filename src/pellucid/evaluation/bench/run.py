@@ -17,6 +17,7 @@ from pellucid.core.logging import Ticker, log
 from pellucid.core.provenance import environment
 from pellucid.dictionaries import ARCHITECTURES
 from pellucid.evaluation.bench.beds import BEDS, HOST, make_bed
+from pellucid.evaluation.bench.budgets import budget
 from pellucid.evaluation.bench.cell import run_cell
 from pellucid.evaluation.bench.excluded import excluded
 from pellucid.evaluation.bench.options import DictionaryBenchOptions
@@ -54,10 +55,13 @@ def write_results(options: DictionaryBenchOptions, out: Path) -> dict[str, Any]:
     """Write the page and its data from the cells that are finished; return the data."""
     kinds, beds = _checked(options)
     paths = [out / "cells" / bed / kind / CELL for bed, kind in _cells(kinds, beds, options)]
-    left_out = [(kind, bed, why) for kind in kinds for bed in beds if (why := excluded(kind, bed, quick=options.quick))]
+    left_out = [
+        (kind, bed, why) for kind in kinds for bed in beds if (why := excluded(kind, bed, guided=budget(options).guided))
+    ]
     found = summarise([read_json(path) for path in paths if path.exists()], options, len(paths), left_out)
     settings = options.model_dump(mode="json")
-    changed = {key: value for key, value in settings.items() if value != DictionaryBenchOptions.model_fields[key].default}
+    usual = DictionaryBenchOptions().model_dump(mode="json")
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
     flags = [f"--{key.replace('_', '-')}" + ("" if value is True else f" {_flag(value)}") for key, value in changed.items()]
     command = " ".join(["pellucid bench dictionaries", *flags])
     found = {**found, "command": command, "environment": environment(), "options": settings}
@@ -83,7 +87,7 @@ def _checked(options: DictionaryBenchOptions) -> tuple[list[str], list[str]]:
 
 def _cells(kinds: list[str], beds: list[str], options: DictionaryBenchOptions) -> list[tuple[str, str]]:
     """Return (bed, architecture) of every cell, those that need the host's loss last: they take longest."""
-    cells = [(bed, kind) for bed in beds for kind in kinds if not excluded(kind, bed, quick=options.quick)]
+    cells = [(bed, kind) for bed in beds for kind in kinds if not excluded(kind, bed, guided=budget(options).guided)]
     return sorted(cells, key=lambda cell: ARCHITECTURES[cell[1]].guided)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pellucid.core.logging import finite
 from pellucid.evaluation.bench.beds import BEDS, EASIEST, make_bed
+from pellucid.evaluation.bench.budgets import budget
 from pellucid.evaluation.bench.findings import findings
 from pellucid.evaluation.bench.options import DictionaryBenchOptions
 from pellucid.evaluation.bench.table import MEASURES, Entry, entry, winners
@@ -31,6 +32,7 @@ def summarise(
         {
             "finished": len(cells),
             "total": total,
+            "budget": budget(options).words,
             "budgets": budgets,
             "tables": {bed: {kind: vars(found) for kind, found in rows.items()} for bed, rows in table.items()},
             "winners": {

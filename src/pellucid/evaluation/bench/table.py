@@ -27,6 +27,10 @@ MEASURES: dict[str, tuple[str, bool | None]] = {
 """What is compared: its name in words, and whether more is better (None: nearer to 1 is)."""
 
 
+NEAR = 1.5
+"""A front is read at an L0 only if one of its settings is within this factor of it."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One architecture on one bed."""
@@ -88,6 +92,8 @@ def _at(curve: Curve, rows: Sequence[dict[str, Any]], keys: Sequence[str], targe
         return {}, f"its front covers L0 {low:.3g} to {high:.3g}, not {target:.3g}"
     below = max((p for p in curve.front if p.cost <= target), key=lambda p: p.cost)
     above = min((p for p in curve.front if p.cost >= target), key=lambda p: p.cost)
+    if min(target / max(below.cost, 1e-9), above.cost / target) > NEAR:
+        return {}, f"no setting between L0 {below.cost:.3g} and {above.cost:.3g}"
     a, b = rows[int(below.name)], rows[int(above.name)]
     share = 0.0 if above.cost == below.cost else (target - below.cost) / (above.cost - below.cost)
     matched = {key: (1 - share) * a[key] + share * b[key] for key in keys}
