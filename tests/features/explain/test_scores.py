@@ -131,7 +131,7 @@ class Words:
 
 
 def test_embedding_scores_nearness_of_firing_contexts():
-    given = evidence(is_word(" cat"))
+    given = evidence(is_word(" cat"), words=[" cat", " dog", " sat", " on", " mat", " red"])
     scorer = Embedding(Encoder(Bag(), Words()))
     assert scorer.score("cat", given).value == 1.0
     assert scorer.score("zebra", given).value == 0.5
