@@ -77,13 +77,16 @@ def test_evaluation_07_3_surprisal_against_itself_is_chance(reader):
     assert Surprisal(reader).score("w3 w4", given).value != 0.5
 
 
-def test_evaluation_07_4_intervention_is_zero_without_strength_and_grows_with_kl(reader):
+def test_evaluation_07_4_intervention_is_zero_without_strength_and_grows_with_kl():
     """(4) With strength 0 the score is 0; it grows with the KL, which comes within 10 % of its target.
 
     The latent's atom is the unembedding of one word, and the explanation is that word written as often as texts are long:
     a reader that repeats what it reads is played by counting.
     """
-    host = reader.host
+    module = tiny_llama()
+    with torch.no_grad():
+        module.lm_head.weight *= 20  # logits of a random model are so even that no direction reaches a KL of 0.3 nats
+    host = Host(module, name="llama", tokenizer=make_tokenizer())
     site = host.site("layers.3")
     dictionary = make_dictionary(ReluConfig(n_latents=4), 32, torch.Generator().manual_seed(0))
     word = make_tokenizer().encode("w7")[0]
