@@ -191,6 +191,8 @@ def _interventions(
             continue
         target = clean[before == state].mean(dim=0)
         others = usable[usable != code]
+        if not len(others):  # all states share one code: nothing else could be put in its place
+            continue
         stranger = int(others[torch.randint(len(others), (1,), generator=generator)])
         elsewhere = before[: rows * len(places)] != state
         for name, forced in {"clean": None, "own": code, "random": stranger}.items():

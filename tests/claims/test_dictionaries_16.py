@@ -65,7 +65,11 @@ def test_dictionaries_16_2_the_skip_lowers_fvu_at_equal_k():
 def test_dictionaries_16_3_more_latents_lower_the_loss_of_the_splice(walker):
     found = [walker[f"transcoder {k}"] for k in (1, 4, 16)]
     increases = [each["ce_increase"] for each in found]
-    assert [round(each["l0"]) for each in found] == pytest.approx([1, 4, 16], abs=1)
+    l0s = [each["l0"] for each in found]
+    assert l0s == sorted(l0s) and all(l0 <= k for l0, k in zip(l0s, (1, 4, 16), strict=True)), (
+        "of the k kept some are not positive"
+    )
+    assert l0s[1] > 2 * l0s[0] and l0s[2] > 2 * l0s[1]
     assert increases[0] > increases[1] > increases[2]
     zero = found[0]["ce_zero_ablation"] - found[0]["ce_original"]
     assert increases[0] < zero, "the layer's value at zero is the worst splice"
@@ -98,5 +102,5 @@ def test_dictionaries_16_4_the_input_of_a_llama_mlp_is_the_rmsnorms_output(llama
         value = llama_host.run(token_inputs, capture=[source]).values[source]
     hook.remove()
     assert torch.equal(value, seen[0])
-    scale = (value / norm.weight).square().mean(dim=-1).sqrt()
+    scale = (value / norm.weight.detach()).square().mean(dim=-1).sqrt()
     assert float(scale.min()) > 0 and float(scale.max()) <= 1.001, "of unit root mean square, less for the norm's epsilon"

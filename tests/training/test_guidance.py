@@ -16,7 +16,7 @@ def test_refusals(small, tmp_path):
     with pytest.raises(ConfigError, match=r"dictionaries \['a'\] select by the gradient of mlp's loss.*no labels"):
         fit(small.config(dictionaries={"a": entry}), tmp_path / "run", host=small.mlp(), data=small.vectors())
     store = {"folder": "s", "shuffle_rows": 8}
-    with pytest.raises(ConfigError, match=r"dictionaries \['a'\] are trained end to end, or by the loss, on whole rows"):
+    with pytest.raises(ConfigError, match=r"dictionaries \['a'\] are trained end to end or by the loss, on whole rows"):
         build(FitConfig, {"dictionaries": {"a": entry}, "store": store})
 
 

@@ -72,9 +72,19 @@ def parse(kind: type[V], arguments: Sequence[str], verb: str) -> V:
     default = configs.build(kind, values, where=path or "config")
     try:
         return tyro.cli(kind, args=list(arguments), default=default, prog=f"pellucid {verb}", description=kind.description())
-    except ValidationError as error:
+    except (ValidationError, SystemExit) as stop:
+        error = _validation(stop)
+        if error is None:
+            raise
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"the settings do not fit: {problems}") from None
+
+
+def _validation(stop: BaseException | None) -> ValidationError | None:
+    """Return the refused value behind an error: for settings within settings the parser shows it and exits."""
+    while stop is not None and not isinstance(stop, ValidationError):
+        stop = stop.__context__
+    return stop
 
 
 def _plugins(arguments: Sequence[str]) -> list[str]:

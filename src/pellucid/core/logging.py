@@ -102,7 +102,7 @@ class _Rate(ProgressColumn):
         return Text(f"{short(task.speed or 0)} {self.unit}/s")
 
 
-def short(rate: float) -> str:
+def short(rate: float | int) -> str:
     """Write a rate whole, with thousands apart; with two digits below 10, so that slow work does not read as none."""
     return f"{rate:,.0f}" if rate >= 10 or rate == 0 else f"{rate:.2g}"
 

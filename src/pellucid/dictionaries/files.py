@@ -100,7 +100,7 @@ def save_dictionary(folder: str | Path, dictionary: Dictionary, header: dict[str
     with _replaced(folder) as inner:
         files.save_tensors(inner / WEIGHTS_FILE, tensors)
         record = record.model_copy(update={"weights_sha256": files.sha256_file(inner / WEIGHTS_FILE)})
-        files.write_json(inner / CONFIG_FILE, record.model_dump(mode="json"))
+        files.write_json(inner / CONFIG_FILE, _plain(record))
 
 
 def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Dictionary, dict[str, Any]]:
@@ -139,7 +139,7 @@ def load_dictionary(folder: str | Path, device: str | torch.device = "cpu") -> t
     _refuse_non_finite(tensors, str(weights), FileFormatError)
     dictionary.load_state_dict(tensors, assign=True)
     raise_all(dictionary.problems(), FileFormatError, title=f"{weights} holds what no training leaves")
-    return dictionary.to(device).eval(), header.model_dump(mode="json")
+    return dictionary.to(device).eval(), _plain(header)
 
 
 def _described(header: DictionaryHeader) -> Dictionary:
@@ -191,3 +191,10 @@ def _replaced(folder: Path) -> Iterator[Path]:
             os.replace(older, folder)
         if older is not None:
             shutil.rmtree(older.parent)
+
+
+def _plain(header: DictionaryHeader) -> dict[str, Any]:
+    """Return a header as JSON values; a host's target is named only where there is one."""
+    values = header.model_dump(mode="json")
+    values["host"] = header.host.model_dump(mode="json", exclude_none=True)
+    return values

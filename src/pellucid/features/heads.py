@@ -68,7 +68,8 @@ def _centre(dictionary: Dictionary, z: Float[Tensor, "n d"]) -> Float[Tensor, " 
     pre = dictionary.preactivations(rows)
     bias = getattr(dictionary, "encoder_bias", pre.new_zeros(()))
     scale = float(pre.abs().max()) + 1
-    for centre in (dictionary.decoder_bias.detach(), torch.zeros_like(dictionary.decoder_bias)):
+    own = getattr(dictionary, "decoder_bias", None)
+    for centre in ((own.detach(),) if own is not None else ()) + (z.new_zeros(z.shape[1]),):
         if bool(((rows - centre) @ dictionary.encoder.T + bias - pre).abs().max() <= 1e-4 * scale if len(rows) else True):
             return centre
     raise ConfigError(

@@ -46,7 +46,7 @@ def random_direction(d: int, seed: int = 0) -> Float[Tensor, " d"]:
 
 
 @torch.no_grad()
-def last_values(steerable: Steerable, site: Site, texts: list[Int[Tensor, "1 n"]]) -> Float[Tensor, "texts d"]:
+def last_values(steerable: Steerable, site: Site, texts: list[Int[Tensor, "1 _"]]) -> Float[Tensor, "texts d"]:
     """Return the site's value at the last position of each text."""
     runs = (steerable.host.run({"input_ids": tokens}, capture=[site], stop=True) for tokens in texts)
     return torch.cat([run.values[site][:, -1] for run in runs])
