@@ -41,11 +41,10 @@ def test_the_sweep_measures_every_case_small():
 
 
 def test_growth_measures_points_in_processes_and_writes_its_page(tmp_path):
-    flags = ["--axes", "latents", "context", "--width", "32", "--repeats", "1", "--out", str(tmp_path)]
-    sizes = ["--latents-sizes", "4096", "65536", "--context-sizes", "64", "128"]
-    result = run("growth.py", *flags, *sizes)
-    latents, context = result["curves"]
-    assert [point["size"] for point in latents["points"]] == [4096, 65536] and context["fixed"]["latents"] == 1024
+    flags = ["--axes", "latents", "--width", "32", "--repeats", "1", "--out", str(tmp_path)]
+    result = run("growth.py", *flags, "--latents-sizes", "4096", "65536")
+    (latents,) = result["curves"]
+    assert [point["size"] for point in latents["points"]] == [4096, 65536]
     weights_gradients_moments = 4 * 4 * 65536 * 65  # a parameter takes four numbers
     assert latents["points"][1]["bytes"] > 0.7 * weights_gradients_moments
     assert all(point["seconds"] > 0 for curve in result["curves"] for point in curve["points"])

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "e2e_paper" / "sweep.py"
 
 
+@pytest.mark.evidence
 def test_the_sweep_runs_small_from_start_to_table(tmp_path):
     command = [sys.executable, str(SCRIPT), "--smallest", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
