@@ -40,6 +40,7 @@ def test_the_sweep_measures_every_case_small():
     assert batched["difference"] < 1e-6 and batched["speedup"] > 0
 
 
+@pytest.mark.evidence
 def test_growth_measures_points_in_processes_and_writes_its_page(tmp_path):
     flags = ["--axes", "latents", "--width", "32", "--repeats", "1", "--out", str(tmp_path)]
     result = run("growth.py", *flags, "--latents-sizes", "4096", "65536")

@@ -40,28 +40,29 @@ def loaded():
         sys.path.remove(str(BENCHMARKS))
 
 
-def test_without_peers_it_emits_a_row_for_each_contender_and_size():
-    result, _ = run("dictionary_step.py", "--no-peers", "--architectures", "topk", *TINY)
-    found = [(row["contender"], row["latents"]) for row in result["rows"]]
-    assert found == [(name, m) for m in (128, 256) for name in ("product", "product_fresh", "plain", "pellucid")]
-    assert (
-        result["device"] == "cpu" and result["ceiling_gflops"] > 0 and result["versions"]["torch"] and result["skipped"] == []
-    )
-    for row in result["rows"]:
-        assert row["architecture"] == "topk"
+@pytest.fixture(scope="module")
+def measured():
+    """TopK and ReLU dictionaries of one size, every contender that needs no peer."""
+    return run("dictionary_step.py", "--no-peers", "--architectures", "topk", "relu", *TINY, "--latents", "128")[0]
+
+
+def test_without_peers_it_emits_a_row_for_each_contender_and_architecture(measured):
+    found = [(row["contender"], row["architecture"]) for row in measured["rows"]]
+    assert found == [(name, kind) for kind in ("topk", "relu") for name in ("product", "product_fresh", "plain", "pellucid")]
+    assert measured["device"] == "cpu" and measured["ceiling_gflops"] > 0 and measured["versions"]["torch"]
+    assert measured["skipped"] == []
+    for row in measured["rows"]:
+        assert row["latents"] == 128
         assert row["seconds"] > 0 and math.isfinite(row["peak_mb"]) and row["peak_mb"] >= 0
         low, high = row["x_floor_range"]
         assert 0 < low <= row["x_floor"] <= high
         assert (row["l0"] is None) == row["contender"].startswith("product")
-        assert row["l0"] is None or 0 < row["l0"] <= 4
-    assert [row["x_floor"] for row in result["rows"] if row["contender"] == "product"] == [1, 1]
+        assert row["l0"] is None or row["architecture"] == "relu" or 0 < row["l0"] <= 4
+    assert [row["x_floor"] for row in measured["rows"] if row["contender"] == "product"] == [1, 1]
 
 
-def test_relu_starts_at_the_l0_asked_for():
-    result, _ = run(
-        "dictionary_step.py", "--contenders", "plain", "pellucid", "--architectures", "relu", *TINY, "--latents", "128"
-    )
-    sparsity = [row["l0"] for row in result["rows"] if row["l0"] is not None]
+def test_relu_starts_at_the_l0_asked_for(measured):
+    sparsity = [row["l0"] for row in measured["rows"] if row["architecture"] == "relu" and row["l0"] is not None]
     assert len(sparsity) == 2 and all(l0 == pytest.approx(4, rel=0.3) for l0 in sparsity)
 
 
@@ -133,6 +134,7 @@ def test_absurd_settings_are_refused():
         assert done.returncode == 2 and "must be at least 1" in done.stderr
 
 
+@pytest.mark.evidence
 def test_the_whole_job_runs_small_without_peers():
     small = ["--tokens", "4096", "--blocks", "2", "--width", "32", "--latents", "64", "--k", "4", "--repeats", "1"]
     result, _ = run("whole_job.py", "--no-peers", "--threads", "1", *small)

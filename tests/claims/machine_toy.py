@@ -36,7 +36,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(MachineConfig(n_states=16, n_edges=3, base=4, length=6), 48, 2, 2, 64, 64, 200, 3e-3),
+    "small": Size(MachineConfig(n_states=16, n_edges=3, base=4, length=6), 48, 2, 2, 64, 64, 60, 3e-3),
     "whole": Size(MachineConfig(), 128, 4, 4, 1000, 512, 20_000, 1e-3),
 }
 LEAST_RECALL = 0.1

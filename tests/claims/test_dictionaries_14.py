@@ -53,7 +53,7 @@ def test_dictionaries_14_2_the_input_gets_the_gradient_of_the_output():
 
 
 COLLAPSED = (
-    "after 700 steps of the small model, as after these 200, no walk goes on legally (0.0) and one code stands for all 16 "
+    "after 700 steps of the small model, as after these 60, no walk goes on legally (0.0) and one code stands for all 16 "
     "states: mean precision 0.11; the sheet trains a model many times as long"
 )
 

@@ -20,7 +20,7 @@ def test_evaluation_06_1_random_rows_overlap_by_one_over_the_width(m):
     assert m * mean_squared_overlap(rows) == pytest.approx(1, abs=0.006)  # three standard errors of a mean over all pairs
 
 
-@pytest.mark.parametrize("m", [10, 20, 40, 80])
+@pytest.mark.parametrize("m", [10, 80])
 def test_evaluation_06_2_rows_drawn_to_length_one_represent_every_feature(m):
     assert train_toy(ToyConfig(n_features=N, width=m, decay=-1.0, **SHORT)).represented == 1.0
 
@@ -34,9 +34,9 @@ def test_evaluation_06_2_losses_of_the_short_run_and_their_slope():
     assert math.log2(losses[80] / losses[10]) / 3 == pytest.approx(-1.44, abs=0.1)
 
 
-@pytest.mark.xfail(strict=True, reason="phi is 0.006 at m = 10 and 0.009 at m = 40 after a short run; the claim is m / n")
+@pytest.mark.xfail(strict=True, reason="phi is 0.009 at m = 40 (0.006 at m = 10) after a short run; the claim is m / n")
 def test_evaluation_06_3_weight_decay_leaves_as_many_features_as_dimensions():
-    found = {m: train_toy(ToyConfig(n_features=N, width=m, decay=1.0, **SHORT)).represented for m in (10, 40)}
+    found = {m: train_toy(ToyConfig(n_features=N, width=m, decay=1.0, **SHORT)).represented for m in (40,)}
     assert found == pytest.approx({m: m / N for m in found}, rel=0.3)
 
 
