@@ -21,6 +21,10 @@ def test_shades_are_shares_of_the_greatest_activation():
     assert [p.value for p in found] == ["", "5", "10", "0.001"]
 
 
+def test_an_activation_above_the_greatest_has_the_darkest_shade():
+    assert [p.shade for p in pieces(["a", "b"], [31.0, 26.0], 0, 26.0)] == [9, 9]
+
+
 def test_inactive_neighbours_become_one_piece():
     assert [p.text for p in pieces([" a", " b", "\n", " c"], [0.0, 0.0, 0.0, 1.0], 3, 1.0)] == [" a b\u21b5", " c"]
 

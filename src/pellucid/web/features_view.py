@@ -109,7 +109,8 @@ def pieces(tokens: list[str], activations: list[float], peak: int, top: float, *
         text, value = in_line(str(tokens[index])), float(activations[index])
         if value or index == peak:
             share = abs(value) / top if top else 0.0
-            out.append(Piece(text, max(1, math.ceil(share * SHADES)) if value else 0, f"{value:.6g}", index == peak))
+            shade = min(SHADES, max(1, math.ceil(share * SHADES))) if value else 0
+            out.append(Piece(text, shade, f"{value:.6g}", index == peak))
         elif out and not out[-1].value:
             out[-1] = Piece(out[-1].text + text)
         else:
