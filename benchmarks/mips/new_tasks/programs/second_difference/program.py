@@ -1,0 +1,19 @@
+def program(xs):
+    """Recovered from a recurrent network.
+
+    Input: a list of integers, -10..10. Output: a list of numbers, one for each input.
+
+    Found as: affine: exact rational realisation of the responses. No table in it.
+
+    Checked in a separate process on 10000 fresh sequences of length 10: it agrees with the network on
+    100.0000% of the outputs. Against the exact outputs of these, 1000 of length 50, 200 of length 200,
+    corner inputs: 0 errors; the network itself has 0 at the training length.
+    """
+    s1 = 0
+    x_before = 0  # x one step ago
+    ys = []
+    for x in xs:
+        ys.append(s1 + x)
+        s1 = x_before - 2 * x
+        x_before = x
+    return ys

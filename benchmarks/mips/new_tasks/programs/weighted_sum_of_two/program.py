@@ -1,0 +1,17 @@
+def program(xs):
+    """Recovered from a recurrent network.
+
+    Input: a list of tuples of 2 integers, -9..9. Output: a list of numbers, one for each input.
+
+    Found as: affine: exact rational realisation of the responses. No table in it.
+
+    Constants: 3 is found from the network.
+
+    Checked in a separate process on 10000 fresh sequences of length 10: it agrees with the network on
+    100.0000% of the outputs. Against the exact outputs of these, 1000 of length 50, 200 of length 200,
+    corner inputs: 0 errors; the network itself has 0 at the training length.
+    """
+    ys = []
+    for p, q in xs:
+        ys.append(2 * p - 3 * q)
+    return ys
