@@ -45,7 +45,7 @@ from pellucid.features.explanations import ExplainConfig, explain_run, read_expl
 from pellucid.features.explanations.schema import path_of
 from pellucid.features.index import Index
 from pellucid.features.language import CausalModel, EndpointConfig
-from pellucid.job import run_config
+from pellucid.training import run_config
 
 RESULTS = Path(__file__).parent / "results" / "explanations.json"
 WHO = {

@@ -41,7 +41,7 @@ from pellucid.features.index import IndexConfig, build_index, memory
 from pellucid.features.index.survey import Survey
 from pellucid.features.index.text import IndexedText
 from pellucid.hosts import Site
-from pellucid.job import run_config
+from pellucid.training import run_config
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 NONE = dict.fromkeys(CLOCKS, 0.0)

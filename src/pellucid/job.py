@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pellucid.core import config as configs
-from pellucid.core.errors import RunError
 from pellucid.core.logging import log
 from pellucid.data import DataSource, load_text
 from pellucid.evaluation.run import evaluate_run
 from pellucid.features import write_features
 from pellucid.features.index import Index, IndexConfig, build_index
 from pellucid.hosts import Host
-from pellucid.training import FitConfig
+from pellucid.training import FitConfig, run_config
 from pellucid.training import fit as train
 from pellucid.training.distributed import joined, local_device
 
@@ -63,14 +61,6 @@ def index(
     if data is None:
         data = load_text(trained.data, host.tokenizer)
     return build_index(run, host, data, config, replace=replace)
-
-
-def run_config(run: Path) -> FitConfig:
-    """Return the config of a run folder; RunError if there is none."""
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise RunError(f"{run} is not a run folder: it has no config.yaml. Make one with 'pellucid fit --out {run}'.")
-    return configs.load(FitConfig, path)
 
 
 def score_and_report(run: Path, config: FitConfig, host: Host, data: DataSource, rows: int | None = None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Fitting dictionaries: objectives, the loop, schedules and checkpoints."""
 
 from pellucid.training.config import DictionaryConfig, EvaluationConfig, FitConfig
+from pellucid.training.folder import run_config
 from pellucid.training.objectives import EndToEnd, EndToEndDownstream, Evidence, Local, Objective
 from pellucid.training.trainer import fit, is_finished
 
@@ -15,4 +16,5 @@ __all__ = [
     "Objective",
     "fit",
     "is_finished",
+    "run_config",
 ]

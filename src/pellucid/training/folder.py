@@ -14,8 +14,17 @@ from pellucid.core.config import Config
 from pellucid.core.errors import ConfigError, RunError
 from pellucid.core.locks import Lock
 from pellucid.core.logging import log
+from pellucid.training.config import FitConfig
 
 CONFIG = "config.yaml"
+
+
+def run_config(run: Path) -> FitConfig:
+    """Return the config of a run folder; RunError if there is none."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise RunError(f"{run} is not a run folder: it has no {CONFIG}. Make one with 'pellucid fit --out {run}'.")
+    return configs.load(FitConfig, path)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pellucid.evaluation import load_run
 from pellucid.features.index import Index, IndexConfig, IndexedExample, build_index
 from pellucid.features.index.schema import EXAMPLES_FILE
 from pellucid.hosts import Host, Site
-from pellucid.job import run_config
+from pellucid.training import run_config
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = IndexConfig(part="all", tokens=100_000)

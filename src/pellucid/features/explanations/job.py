@@ -23,8 +23,8 @@ from pellucid.features.explanations.schema import FOLDER, SUMMARY, path_of, writ
 from pellucid.features.explanations.summary import summary_of
 from pellucid.features.explanations.work import Work
 from pellucid.features.index import Index
-from pellucid.features.steering.steerable import run_config
 from pellucid.hosts import Host
+from pellucid.training import run_config
 from pellucid.training.folder import locked
 
 CODES = ".codes"

@@ -21,8 +21,9 @@ from pellucid.features.steering.logits import NextTokens, next_tokens
 from pellucid.features.steering.means import with_means
 from pellucid.features.steering.passes import EditedPass
 from pellucid.features.steering.prompt import texts, tokenize
-from pellucid.features.steering.steerable import Steerable, run_config
+from pellucid.features.steering.steerable import Steerable
 from pellucid.hosts import Host
+from pellucid.training import run_config
 
 MULTIPLES = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Strengths of a dose-response curve, in units of the edit's value."""

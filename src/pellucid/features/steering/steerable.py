@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pellucid.core import config as configs
-from pellucid.core.errors import ConfigError, RunError, SiteError, raise_all
+from pellucid.core.errors import ConfigError, SiteError, raise_all
 from pellucid.dictionaries import Dictionary
 from pellucid.evaluation import load_run
 from pellucid.features.steering.components import Component, changed, codes_of, projected, sorted_edits
@@ -22,7 +21,7 @@ from pellucid.features.steering.edit import Edit
 from pellucid.features.steering.positions import Span
 from pellucid.hosts import Edit as Replace
 from pellucid.hosts import Head, Host, Site
-from pellucid.training import FitConfig
+from pellucid.training import run_config
 
 EXCLUDE_FIRST = 1
 """The first position takes the attention of heads that have nothing to do: its norm is some 50 times that of others."""
@@ -132,10 +131,3 @@ class Bound:
             return torch.where(mask.unsqueeze(-1), new.to(value.dtype), value)
 
         return replace
-
-
-def run_config(run: Path) -> FitConfig:
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise RunError(f"{run} is not a run folder: it has no config.yaml. Make one with 'pellucid fit --out {run}'.")
-    return configs.load(FitConfig, path)
