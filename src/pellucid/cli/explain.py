@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 
 from pellucid.cli.verb import Verb
+from pellucid.core.config import narrowed
 from pellucid.features.explanations.config import ExplainConfig
 
 
@@ -27,5 +28,5 @@ class Explain(Verb, ExplainConfig):
     def perform(self) -> Any:
         from pellucid.features.explanations import explain_run
 
-        settings = ExplainConfig(**{name: getattr(self, name) for name in ExplainConfig.model_fields})
+        settings = narrowed(ExplainConfig, self)
         return explain_run(self.run, settings, dictionaries=self.dictionary, replace=self.replace)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from pellucid.cli.verb import Verb
+from pellucid.core.config import narrowed
 from pellucid.features.index.config import IndexConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Index(Verb, IndexConfig):
     def perform(self) -> Any:
         from pellucid.job import index
 
-        settings = IndexConfig(**{name: getattr(self, name) for name in IndexConfig.model_fields})
+        settings = narrowed(IndexConfig, self)
         made = index(self.run, settings, replace=self.replace)
         found = {"index": str(made.folder), "rows": made.manifest["rows"], "tokens": made.manifest["tokens"]}
         counts = {name: _counts(made, name) for name in made.dictionaries}

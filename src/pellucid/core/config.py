@@ -56,6 +56,11 @@ def load(cls: type[C], path: str | Path) -> C:
     return build(cls, load_yaml(path), where=str(path))
 
 
+def narrowed(cls: type[C], config: C) -> C:
+    """Return those settings of a config that belong to `cls`, of which its class is a kind (a verb's, without its flags)."""
+    return cls(**{name: getattr(config, name) for name in cls.model_fields})
+
+
 def dump(config: Config) -> str:
     """Return the config as YAML, fields in their declared order."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

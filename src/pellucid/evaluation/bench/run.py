@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pellucid.core.config import digest
+from pellucid.core.config import digest, narrowed
 from pellucid.core.errors import ConfigError, RunError, did_you_mean, raise_all
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import Ticker, log
@@ -34,7 +34,7 @@ def bench_dictionaries(options: DictionaryBenchOptions, out: Path) -> dict[str, 
     The same command goes on where it was stopped: finished cells are kept in OUT/cells, and a cell that was stopped goes on
     with its checkpoint. Raises ConfigError for unknown names, RunError if OUT holds a benchmark with other settings.
     """
-    options = DictionaryBenchOptions(**{name: getattr(options, name) for name in DictionaryBenchOptions.model_fields})
+    options = narrowed(DictionaryBenchOptions, options)
     kinds, beds = _checked(options)
     _claim(options, out)
     cells = _cells(kinds, beds, options)
