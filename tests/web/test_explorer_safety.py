@@ -101,6 +101,8 @@ def test_a_run_without_an_index_and_broken_files_are_said(tmp_path, capsys):
         unexplained = client.get("/features/" + quote(NAMES[1], safe=""))
         assert unexplained.status_code == 500 and "pellucid explain" in unexplained.text
         assert client.get("/try").status_code == 200, "pages that need no broken file go on"
+        overview = client.get("/")
+        assert overview.status_code == 200 and "pellucid index" in overview.text and "pellucid explain" in overview.text
     opened.close()
     (run / "index" / "manifest.json").unlink()
     assert cli.main(["explore", str(run), "--no-open"]) == 2

@@ -6,19 +6,18 @@ texts are kept once each, with the latents that show them.
 
 from __future__ import annotations
 
-import bisect
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from pellucid.core.errors import FileFormatError
 
 COLUMNS = ("latent", "quantile", "rank", "row", "start", "peak_position")
-SEPARATOR = "\x00"
 LARGEST_TABLE = 2**26
 """Places of text up to which they are numbered without sorting."""
 
@@ -40,19 +39,12 @@ class Postings:
         packed.sort()
         self._latents = (packed & np.uint64(0xFFFFFFFF)).astype(np.int32)
         self._starts = np.searchsorted(packed >> np.uint64(32), np.arange(len(texts) + 1, dtype=np.uint64))
-        # One long string is searched faster than many short ones.
-        self._joined = SEPARATOR.join(text.lower().replace(SEPARATOR, " ") for text in texts)
-        lengths = np.cumsum([0, *(len(text.lower()) + 1 for text in texts)])
-        self._offsets: list[int] = lengths.tolist()
+        self._texts = pa.array([text.lower() for text in texts], pa.large_string())
 
     def search(self, words: str, mask: Bool[np.ndarray, " m"]) -> None:
         """Set the mask at every latent that has a text with these words, in any case."""
-        words = words.lower().replace(SEPARATOR, " ")
-        at = self._joined.find(words)
-        while at >= 0:
-            text = bisect.bisect_right(self._offsets, at) - 1
-            mask[self._latents[self._starts[text] : self._starts[text + 1]]] = True
-            at = self._joined.find(words, self._offsets[text + 1])
+        found = pc.match_substring(self._texts, words.lower()).to_numpy(zero_copy_only=False)
+        mask[self._latents[np.repeat(found, np.diff(self._starts))]] = True
 
 
 class ExampleTexts:

@@ -52,7 +52,9 @@ class ExploredRun:
         return self.features[name]
 
     def warm(self) -> None:
-        """Start reading what the first pages will need, in the background."""
+        """Read the statistics, then have the texts of examples read in the background."""
+        for features in self.features.values():
+            features.ready()
         for features in self.features.values():
             self._pool.submit(features.prepare)
 

@@ -71,6 +71,11 @@ class Features:
                 self._merged = {other: kept for other, kept in self._merged.items() if other[0] != explainer} | {key: merged}
             return self._merged[key]
 
+    def ready(self) -> None:
+        """Read what the first page needs; errors wait for a page to meet them."""
+        with contextlib.suppress(PellucidError):
+            self.find(Listing())
+
     def prepare(self) -> None:
         """Order every column, so that no page waits for that, then have the texts read; errors wait for a page to meet them."""
         with contextlib.suppress(PellucidError):

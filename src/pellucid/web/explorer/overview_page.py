@@ -19,12 +19,22 @@ EDGES = [-6.0 + 0.25 * i for i in range(25)]
 
 
 def values(run: ExploredRun) -> dict[str, Any]:
-    """Return what the template shows; scores that cannot be read are left out, with a sentence in their place."""
+    """Return what the template shows; scores and dictionaries that cannot be read get a sentence in their place."""
     notes: dict[str, str] = {}
+    dictionaries: list[dict[str, Any]] = []
+    densities: list[dict[str, Any]] = []
+    for colour, features in enumerate(run.features.values()):
+        try:
+            about, plot = _about(features), density(features, colour)
+        except PellucidError as error:
+            dictionaries.append({"name": features.name, "broken": str(error)})
+        else:
+            dictionaries.append(about)
+            densities.append(plot)
     return {
         "title": run.title,
-        "dictionaries": [_about(features) for features in run.features.values()],
-        "densities": [density(features, i) for i, features in enumerate(run.features.values())],
+        "dictionaries": dictionaries,
+        "densities": densities,
         "notes": notes,
         **_scores(run, notes),
     }
