@@ -15,6 +15,6 @@ def test_both_forms_train_the_same_networks():
     done = subprocess.run([sys.executable, str(BENCHMARK), *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["shapes"]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row in rows:
         assert 0 <= row["largest_difference"] < 1e-6 and row["ratio"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pellucid.core.allocator import keep_freed_memory
 from pellucid.programs.ensembles.affine import impulse_response, realisations
 from pellucid.programs.ensembles.budget import Budget
 from pellucid.programs.ensembles.checks import network_errors
@@ -61,6 +62,7 @@ def train(
     outputs are looked at, never the task's name or rule. The best network is returned also when it makes errors:
     `Trained.errors` says how many.
     """
+    keep_freed_memory()
     config = config or TrainingConfig()
     budget = Budget(config.seconds, progress)
     sequences = Sequences(source, config)
