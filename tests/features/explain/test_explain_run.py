@@ -41,7 +41,7 @@ def test_explanations_are_scored_kept_and_not_made_twice(run, tiny):
     assert table.schema.names == EXPLANATIONS.names
     assert summary["latents_explained"] + summary["latents_too_rare"] == 5 and len(table) == summary["latents_explained"] > 2
     for row in table.to_pylist():
-        assert row["text"].startswith("Fires on ") and row["explainer"] == "pattern"
+        assert row["text"].startswith("Fires ") and row["explainer"] == "pattern"
         assert row["detection_low"] <= row["detection"] <= row["detection_high"] and row["detection_n"] >= 8
         assert row["embedding"] is None and 0 <= row["detection_shuffled"] <= 1
     written = json.loads((run / "explanations" / "d" / "summary.json").read_text())["pattern"]

@@ -75,7 +75,7 @@ class ContextConfig(Config):
 
     length: int = Field(32, ge=2)
     """Tokens of a context."""
-    shown: int = Field(400, ge=1)
+    shown: int = Field(2000, ge=1)
     """Firing contexts of a latent that an explainer is shown, at most; and as many silent ones."""
     scored: int = Field(100, ge=1)
     """Firing contexts that its explanation is scored on, at most; and as many silent ones."""

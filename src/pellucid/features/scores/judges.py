@@ -6,15 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from pellucid.core.errors import ConfigError
 from pellucid.features.explain.contexts import Context
 from pellucid.features.explain.marks import marked, plain
-from pellucid.features.explain.pattern import Rule
+from pellucid.features.explain.pattern import FULL, Rule
 from pellucid.features.language import LanguageModel
 
 Marks = Bool[np.ndarray, " n"]
+Counts = Int[np.ndarray, " n"]
 
 
 class Judge(ABC):
@@ -42,29 +43,35 @@ class RuleJudge(Judge):
 
     def __init__(self) -> None:
         # All scores of a latent ask about the same contexts, each for its own explanation and for the control's.
-        self._known: dict[str, dict[Context, Marks]] = {}
+        self._known: dict[str, dict[Context, Counts]] = {}
 
     def detects(self, explanation: str, contexts: Sequence[Context]) -> Float[np.ndarray, " c"]:
-        """Return 1 where the rule marks some token, else 0."""
-        return np.array([float(found.any()) for found in self._marks(explanation, contexts)])
+        """Return 1 where the tokens come to 100 % together, else 0."""
+        return np.array([float(counts.sum() >= FULL) for counts in self._counts(explanation, contexts)])
 
     def agrees(self, explanation: str, contexts: Sequence[Context], marks: Sequence[Marks]) -> Float[np.ndarray, " c"]:
-        """Return the share of marked tokens that the rule marks too."""
-        pairs = zip(self._marks(explanation, contexts), marks, strict=True)
-        return np.array([float(found[wanted].mean()) if wanted.any() else 0.0 for found, wanted in pairs])
+        """Return m / (m + 2 o): half where marked tokens count, in the mean (m), twice as much as the others (o)."""
+        pairs = zip(self._counts(explanation, contexts), marks, strict=True)
+        return np.array([_share(counts, wanted) for counts, wanted in pairs])
 
     def simulates(self, explanation: str, context: Context) -> Float[np.ndarray, " n"]:
-        """Return 1 on tokens that the rule marks, else 0."""
-        return self._marks(explanation, [context])[0].astype(np.float64)
+        """Return what each token counts, 1 for 100 %."""
+        return self._counts(explanation, [context])[0] / FULL
 
-    def _marks(self, explanation: str, contexts: Sequence[Context]) -> list[Marks]:
+    def _counts(self, explanation: str, contexts: Sequence[Context]) -> list[Counts]:
         known = self._known.get(explanation, {})
         new = [context for context in contexts if context not in known]
         if new:
-            marks = _rule(explanation).marks_all([context.texts for context in new])
+            counts = _rule(explanation).counts_all([context.texts for context in new])
             latest = list(self._known.items())[-1:]
-            self._known = dict([*latest, (explanation, {**known, **dict(zip(new, marks, strict=True))})])
+            self._known = dict([*latest, (explanation, {**known, **dict(zip(new, counts, strict=True))})])
         return [self._known[explanation][context] for context in contexts]
+
+
+def _share(counts: Counts, marks: Marks) -> float:
+    marked = float(counts[marks].mean()) if marks.any() else 0.0
+    others = float(counts[~marks].mean()) if not marks.all() else 0.0
+    return marked / (marked + 2 * others) if marked else 0.0
 
 
 class ModelJudge(Judge):

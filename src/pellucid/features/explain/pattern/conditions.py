@@ -37,6 +37,13 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 }
 """Character classes by the phrase that names them; no phrase holds a word that joins conditions."""
 
+FINEST = (
+    "a number", "a token with a digit", "an opening bracket", "a closing bracket", "a quotation mark", "a sentence mark",
+    "a line break", "blank space", "a token with an underscore", "punctuation", "a word in capitals", "a capitalised word",
+    "a single letter", "a word in small letters", "a piece inside a word", "a token outside ASCII",
+)  # fmt: skip
+"""Classes in the order in which the first that a token belongs to says most of it."""
+
 LISTS = {
     "is": "",
     "word": "the word ",
@@ -44,6 +51,10 @@ LISTS = {
     "ends": "a token that ends with ",
 }
 """What stands before the quoted texts of a condition, by kind."""
+
+
+KINDS = ("class", "starts", "ends", "word", "is")
+"""Kinds of conditions, from wide to exact."""
 
 
 @dataclass(frozen=True, order=True)
@@ -69,11 +80,21 @@ class Condition:
         return word.startswith(self.values) if self.kind == "starts" else word.endswith(self.values)
 
     @property
+    def exactness(self) -> tuple[int, int]:
+        """How little the condition lets through: its kind, and among classes the place in FINEST."""
+        return KINDS.index(self.kind), -min(map(FINEST.index, self.values)) if self.kind == "class" else 0
+
+    @property
     def text(self) -> str:
         """Return the phrase a person reads."""
         if self.kind == "class":
             return " or ".join(self.values)
         return LISTS[self.kind] + " or ".join(quoted(value) for value in self.values)
+
+
+def finest_class(text: str) -> str | None:
+    """Return the class that says most of a token; None if it belongs to none."""
+    return next((name for name in FINEST if CLASSES[name](text)), None)
 
 
 def as_word(text: str) -> str:

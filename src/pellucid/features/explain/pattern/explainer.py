@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pellucid.features.explain.base import Explainer
 from pellucid.features.explain.contexts import Contexts
-from pellucid.features.explain.pattern.search import SearchConfig, find_rule
+from pellucid.features.explain.pattern.choice import find_rule
+from pellucid.features.explain.pattern.search import SearchConfig
 
 
 class Pattern(Explainer):
-    """States the shortest rule that separates firing from silent contexts; the text can be run, see `Rule.parse`."""
+    """States a rule that separates firing from silent contexts, as short as it can be; the text can be run: `Rule.parse`."""
 
     name = "pattern"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from pellucid.core.config import Config
 from pellucid.features.explain.contexts import Contexts
 from pellucid.features.explain.pattern.conditions import Condition
-from pellucid.features.explain.pattern.rule import PLACES, Clause, Rule
+from pellucid.features.explain.pattern.rule import FULL, PLACES, Clause, Rule
 from pellucid.features.explain.pattern.table import TokenTable
 
 Key = tuple[tuple[str, int], ...]
@@ -30,6 +32,12 @@ class SearchConfig(Config):
     """Firing contexts that a clause must newly cover."""
     localised: float = 0.5
     """Weight of being right on the very token; the rest is for the context as a whole."""
+    short_from: int = 400
+    """Contexts of either kind, drawn evenly, that a short rule is made from at most: more hardly change it."""
+    max_entries: int = 300
+    """Words, texts and pairs of a graded rule at most; 0: short rules alone."""
+    grading_cost: float = 0.02
+    """Balanced accuracy by which a graded rule must be better than the short one."""
 
 
 class Candidates:
@@ -84,15 +92,14 @@ class Candidates:
         return Clause(tuple((place, self.table.conditions[condition]) for place, condition in self.keys[number]))
 
 
-def find_rule(shown: Contexts, config: SearchConfig | None = None) -> Rule:
-    """Return a rule for the contexts of a latent.
+def find_short(shown: Contexts, config: SearchConfig) -> Rule:
+    """Return a rule of clauses that are enough each by itself.
 
     Clauses are added one by one, each the one that most raises
       (covered share of firing contexts + spared share of silent ones) / 2 - cost of its words,
     until none raises it. A firing context counts `localised` less if the clause holds there on other tokens only than
     those on which the latent fires. Then clauses without which the value is higher are dropped again.
     """
-    config = config or SearchConfig()
     candidates = Candidates(TokenTable(shown.all), len(shown.firing), config)
     if not candidates.keys:
         return Rule(())
@@ -128,15 +135,20 @@ def _pruned(candidates: Candidates, chosen: list[int], cost: Float[np.ndarray, "
 
 
 def joined(clauses: list[Clause]) -> Rule:
-    """Return a rule in which clauses that differ in one condition's value only are written as one."""
+    """Return a rule in which clauses that differ in one condition's value only are written as one.
+
+    Classes that count less than all stay apart, since the finest that holds decides.
+    """
     groups: dict[tuple[object, ...], list[Clause]] = {}
     for clause in clauses:
         places = tuple((place, condition.kind) for place, condition in clause.conditions)
         rest = tuple(condition for _, condition in clause.conditions[1:])
-        groups.setdefault((places, rest), []).append(clause)
-    merged = []
-    for group in groups.values():
-        place, first = group[0].conditions[0]
-        values = tuple(dict.fromkeys(value for clause in group for value in clause.conditions[0][1].values))
-        merged.append(Clause(((place, Condition(first.kind, values)), *group[0].conditions[1:])))
-    return Rule(tuple(merged))
+        apart = clause if clause.percent < FULL and clause.specificity[1][0] <= 0 else None
+        groups.setdefault((places, rest, clause.percent, apart), []).append(clause)
+    return Rule(tuple(group[0] if len(group) == 1 else _as_one(group) for group in groups.values()))
+
+
+def _as_one(group: list[Clause]) -> Clause:
+    place, first = group[0].conditions[0]
+    values = tuple(dict.fromkeys(value for clause in group for value in clause.conditions[0][1].values))
+    return replace(group[0], conditions=((place, Condition(first.kind, values)), *group[0].conditions[1:]))

@@ -30,7 +30,7 @@ class TokenTable:
         known: dict[Condition, int] = {}
         passed = [[known.setdefault(condition, len(known)) for condition in conditions_of(text)] for text in texts]
         self.conditions = list(known)
-        self.n_tokens = len(texts)
+        self.texts, self.n_tokens = texts, len(texts)
         # For each token where its conditions stand in one flat list; padding has none.
         self._first = np.cumsum([0, *map(len, passed), 0])
         self._passed = np.array([condition for conditions in passed for condition in conditions], np.int64)
