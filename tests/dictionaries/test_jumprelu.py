@@ -60,7 +60,7 @@ def test_forward_equals_naive_loop():
 @pytest.mark.parametrize(
     ("values", "amount"),
     [
-        ({}, lambda l0: 2e-3 * l0),
+        ({}, lambda l0: (l0 / D**0.5 - 1) ** 2),
         ({"l0_coefficient": 0.7}, lambda l0: 0.7 * l0),
         ({"target_l0": 2.0}, lambda l0: (l0 / 2 - 1) ** 2),
         ({"target_l0": 5.0, "l0_coefficient": 0.3}, lambda l0: 0.3 * (l0 / 5 - 1) ** 2),

@@ -16,7 +16,7 @@ TINY = 1e-6
 class AnnealedConfig(ArchitectureBase):
     """Settings of a penalty whose power falls."""
 
-    l1: float = Field(default=0.2, ge=0, allow_inf_nan=False)
+    l1: float = Field(default=0.6, ge=0, allow_inf_nan=False)
     """Sparsity coefficient lambda while p is 1; the penalty is lambda / d times the mean sum of z^p."""
     p_end: float = Field(default=0.2, gt=0, le=1)
     """Power at the end of training."""

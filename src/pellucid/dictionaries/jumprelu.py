@@ -16,17 +16,14 @@ from pellucid.dictionaries.unit_atoms import UnitAtomConfig, UnitAtomDictionary
 from pellucid.kernels.forms import Form
 from pellucid.kernels.sparse import above
 
-COEFFICIENT, TARGET_COEFFICIENT = 2e-3, 1.0
-"""Default of `l0_coefficient` without and with a target."""
-
 
 class JumpSettings(UnitAtomConfig):
     """Settings of every dictionary with learnt thresholds."""
 
     l0_coefficient: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """Weight lambda of the penalty on L0, as a share of the activations' energy; default 0.002, with target_l0 1."""
+    """Weight lambda of the penalty lambda * L0, as a share of the activations' energy; with target_l0 of its own (1)."""
     target_l0: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """If given, the penalty is lambda * (L0 / target_l0 - 1)^2 instead of lambda * L0."""
+    """L0 to aim at by the penalty lambda * (L0 / target_l0 - 1)^2; default without l0_coefficient: the root of the width."""
     threshold_init: float = Field(default=0.05, gt=0, allow_inf_nan=False)
     """Threshold of every latent at the start, in units of the input scale; its logarithm moves by about lr a step."""
     bandwidth: float = Field(default=0.03, gt=0, allow_inf_nan=False)
@@ -48,8 +45,10 @@ class JumpReluDictionary(UnitAtomDictionary):
         pre = encoder @ (x - decoder_bias) + encoder_bias,  theta = exp(log_threshold)
         z = pre where pre > theta, else 0
         reconstruction = z @ decoder + decoder_bias
-        penalty = l0_coefficient * s^2 / d * mean over tokens of #{i: pre_i > theta_i}, or with target_l0
-                  l0_coefficient * s^2 / d * (mean L0 / target_l0 - 1)^2
+        penalty = l0_coefficient * s^2 / d * (mean L0 / target_l0 - 1)^2, or without a target
+                  l0_coefficient * s^2 / d * L0, L0 = mean over tokens of #{i: pre_i > theta_i}
+
+    With neither given the target is sqrt(d): no one coefficient suits both few large codes and many small ones.
 
     Steps have no slope, so thresholds follow the paper's pseudo-gradients with the rectangle K(u) = 1 where |u| < 1/2 and
     eps = bandwidth * s:
@@ -105,9 +104,10 @@ class JumpReluDictionary(UnitAtomDictionary):
         assert forward.pre is not None
         threshold = self.threshold if forward.entries is None else self.threshold[forward.entries.latents]
         l0 = step(forward.pre, threshold, self.bandwidth).sum() / len(forward.reconstruction)
-        amount = l0 if config.target_l0 is None else (l0 / config.target_l0 - 1).square()
-        default = COEFFICIENT if config.target_l0 is None else TARGET_COEFFICIENT
-        weight = default if config.l0_coefficient is None else config.l0_coefficient
+        weight, target = config.l0_coefficient, config.target_l0
+        if weight is None:
+            weight, target = 1.0, target or math.sqrt(self.d_in)
+        amount = l0 if target is None else (l0 / target - 1).square()
         return {"sparsity": weight * self.input_scale.square() / self.d_in * amount}
 
     def _sparse(self, form: Form, x: Float[Tensor, "n d"]) -> Forward | None:
