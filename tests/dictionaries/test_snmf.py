@@ -41,6 +41,12 @@ def test_solved_atoms_are_the_ridge_solution_of_unit_codes():
     assert_close(solved_atoms(codes.T @ x, codes.T @ codes, 0.01), wanted)
 
 
+@pytest.mark.parametrize(("width", "kept"), [(4, 4), (40, 10), (2000, 20)])
+def test_atoms_use_a_hundredth_of_the_site_and_ten_dimensions_at_least(width, kept):
+    dictionary = make_dictionary(SnmfConfig(n_latents=3), width, torch.Generator().manual_seed(0))
+    assert (dictionary.decoder != 0).sum(dim=1).tolist() == [kept] * 3
+
+
 def test_winners_are_the_largest_entries():
     atoms = torch.tensor([[3.0, -4.0, 1.0, 0.5], [0.1, 0.2, -0.3, 0.0]])
     assert strongest_only(atoms, 0.5).tolist() == [[3, -4, 0, 0], [0, atoms[1, 1], atoms[1, 2], 0]]

@@ -14,6 +14,9 @@ from pellucid.core.errors import ConfigError
 from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
 from pellucid.dictionaries.semi_nmf import LEAST, Start, factorise, solved_atoms, start_atoms, strongest_only, updated_codes
 
+FEWEST = 10
+"""Dimensions that an atom may use by default, at least."""
+
 
 class SnmfConfig(ArchitectureBase):
     """SNMF dictionary: semi-nonnegative matrix factorisation of activations such as an MLP's hidden ones."""
@@ -22,8 +25,9 @@ class SnmfConfig(ArchitectureBase):
     """Name of the architecture."""
     n_latents: int = Field(default=100, ge=1, le=2**28)
     """Number of latents (factors k)."""
-    winners: float = Field(default=0.01, gt=0, le=1)
-    """Share of the site's dimensions (neurons) that an atom may use: its largest ones win; 1 leaves atoms dense."""
+    winners: float | None = Field(default=None, gt=0, le=1)
+    """Share of the site's dimensions (neurons) that an atom may use: its largest ones win; 1 leaves atoms dense. Default: a
+    hundredth, but at least ten dimensions, of which a small site has too few for atoms of one or two."""
     start: Start = "random"
     """Where atoms start: normal numbers, singular vectors of a sample, or its k-means centroids."""
     iterations: int = Field(default=50, ge=1)
@@ -34,6 +38,10 @@ class SnmfConfig(ArchitectureBase):
     """Added to the codes' second moments, of unit diagonal, when the atoms are solved for."""
     least: float = Field(default=1e-3, ge=0, lt=1)
     """Codes below this share of their token's largest are 0: multiplicative updates shrink a code but never end at 0."""
+
+    def share(self, d_in: int) -> float:
+        """Return `winners`, or its default at that width."""
+        return min(1.0, max(0.01, FEWEST / d_in)) if self.winners is None else self.winners
 
 
 class SnmfDictionary(Dictionary):
@@ -107,7 +115,7 @@ class SnmfDictionary(Dictionary):
         self.gram.mul_(config.memory).add_(codes.T @ codes)
         used = self.gram.diagonal() > LEAST
         atoms = solved_atoms(self.moment.double(), self.gram.double(), max(config.ridge, LEAST)).to(x.dtype)
-        atoms = strongest_only(torch.where(used.unsqueeze(1), atoms, self.decoder), config.winners)
+        atoms = strongest_only(torch.where(used.unsqueeze(1), atoms, self.decoder), config.share(self.d_in))
         self.decoder.copy_(atoms)
 
     @torch.no_grad()
@@ -117,7 +125,7 @@ class SnmfDictionary(Dictionary):
             raise ConfigError(f"start '{self.config.start}' needs a sample of activations, got none. Use start 'random'")
         rows = torch.zeros(1, self.d_in) if sample is None else sample
         atoms = start_atoms(rows.double(), self.n_latents, self.config.start, generator)
-        self.decoder.copy_(strongest_only(atoms, self.config.winners))
+        self.decoder.copy_(strongest_only(atoms, self.config.share(self.d_in)))
         self.moment.zero_()
         self.gram.zero_()
 
@@ -137,7 +145,7 @@ def factorised(
 ) -> SnmfDictionary:
     """Return a dictionary, in inference mode, fitted to all rows of a matrix by the published loop (`factorise`)."""
     factors = factorise(
-        x, config.n_latents, winners=config.winners, start=config.start, iterations=iterations, patience=patience,
+        x, config.n_latents, winners=config.share(x.shape[1]), start=config.start, iterations=iterations, patience=patience,
         ridge=config.ridge, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     dictionary = SnmfDictionary(config, x.shape[1])

@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.kernels.forms import Form
 from pellucid.kernels.sparse import decoded, encoded, top_k
 
-MOST_ROWS, MOST_CODES, TURNS = 1024, 1 << 24, 5
+MOST_ROWS, MOST_CODES, TURNS = 1024, 12 << 20, 5
 """A measurement is of at most so many rows, and so many codes: it must not be what a fit needs most memory for."""
 GPU_ROWS, GPU_CODES = 4096, 1 << 26
 """The same on a GPU, where fewer would measure how fast kernels start."""
