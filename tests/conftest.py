@@ -22,7 +22,7 @@ TOGETHER = {
     **{f"test_dictionaries_{name}.py": "tree" for name in ("06_tree", "11")},
     **{f"test_dictionaries_{section:02}.py": "walker" for section in (8, 16)},
     **{f"test_{name}.py": "digits" for name in ("dictionaries_20", "e2e_sae_results")},
-    **{f"test_{name}.py": "index" for name in ("build", "explain_killed")},
+    **{f"test_{name}.py": "index" for name in ("build", "explain_killed", "explain_run")},
 }
 """Files that read a fixture of minutes, or compile the same loops: those of one name go to one worker."""
 

@@ -20,6 +20,7 @@ def run(script: str, *flags: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.evidence
 def test_the_sweep_measures_every_case_small():
     result = run("sweep.py", "--hosts", "llama-6x64", "--repeats", "1", "--shapes", "96x16x64x4")
     rows = result["hosts"][0]["rows"]

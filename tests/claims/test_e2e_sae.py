@@ -139,7 +139,7 @@ def smollm2():
     return Host.load("smollm2")
 
 
-@pytest.mark.parametrize("name", ["layers.0", "layers.14", "layers.29"])
+@pytest.mark.parametrize("name", ["layers.0", pytest.param("layers.14", marks=pytest.mark.evidence), "layers.29"])
 def test_e2e_sae_02_identity_and_mean_on_smollm2(smollm2, name):
     data, site = Tokens(40_000, rows=4, context=16), smollm2.site(name)
     rows = smollm2.run(data.train_batch(0, 2).inputs, capture=[site], stop=True).values[site]

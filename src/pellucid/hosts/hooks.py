@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,33 +20,42 @@ class Stop(Exception):
     """Ends a forward once every wanted value has been seen."""
 
 
-@contextmanager
-def visiting(module: nn.Module, site: Site, visit: Visit) -> Iterator[None]:
-    """Call `visit` with the site's value at each call; a tensor it returns takes the value's place."""
-    target = module.get_submodule(site.path)
+@dataclass(frozen=True)
+class _Watch:
+    """Hooks that show a site's value to `visit`."""
 
-    def replace(value: Any) -> Any:
+    site: Site
+    visit: Visit
+
+    def replaced(self, value: Any) -> Any:
+        """Return what the module takes or gives instead; None for no change."""
+        site = self.site
         path = first_float(value, site.index)
         if path is None:
             wanted = "a floating tensor" if site.index is None else f"entry {site.index}"
             raise SiteError(f"site '{site}' has no {wanted}: module '{site.path}' gives {type(value).__name__} as {site.side}")
-        new = visit(fetch(value, path))
+        new = self.visit(fetch(value, path))
         return None if new is None else put(value, path, new)
 
-    def on_output(_: nn.Module, __: Any, output: Any) -> Any:
-        return replace(output)
+    def on_output(self, _: nn.Module, __: Any, output: Any) -> Any:
+        return self.replaced(output)
 
-    def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if first_float(args, site.index) is None and site.index is None:
-            changed = replace(kwargs)
+    def on_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if first_float(args, self.site.index) is None and self.site.index is None:
+            changed = self.replaced(kwargs)
             return None if changed is None else (args, changed)
-        changed = replace(args)
+        changed = self.replaced(args)
         return None if changed is None else (changed, kwargs)
 
+
+@contextmanager
+def visiting(module: nn.Module, site: Site, visit: Visit) -> Iterator[None]:
+    """Call `visit` with the site's value at each call; a tensor it returns takes the value's place."""
+    target, watch = module.get_submodule(site.path), _Watch(site, visit)
     if site.side == "output":
-        handle = target.register_forward_hook(on_output)
+        handle = target.register_forward_hook(watch.on_output)
     else:
-        handle = target.register_forward_pre_hook(on_input, with_kwargs=True)
+        handle = target.register_forward_pre_hook(watch.on_input, with_kwargs=True)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from pellucid.hosts.replay import Call, Plan, Prefix, hide, needed_calls, record
 from pellucid.hosts.result import Edit, Head, Result
 from pellucid.hosts.site import Site, split_name
 from pellucid.hosts.trees import first_float, leaves, map_tensors
+from pellucid.hosts.visitor import Visitor
 from pellucid.hosts.widths import widths
 
 
@@ -175,7 +176,7 @@ class Host:
         with ExitStack() as stack:
             stack.enter_context(self.held())
             for site, change in places:
-                stack.enter_context(visiting(self.module, site, self._visitor(site, change, None, None, {})))
+                stack.enter_context(visiting(self.module, site, Visitor(site, change)))
             yield
 
     def run(
@@ -208,7 +209,7 @@ class Host:
             seen: dict[Site, list[Tensor]] = {}
             for site in watched:
                 kept = seen if site in capture else None
-                visit = self._visitor(site, edit.get(site), kept, result.prefixes.get(site), left)
+                visit = Visitor(site, edit.get(site), kept, result.prefixes.get(site), left)
                 stack.enter_context(visiting(self.module, site, visit))
             with suppress(Stop):
                 result.output = self._call(inputs)
@@ -252,30 +253,6 @@ class Host:
                 log.warning("%s cannot be resumed from site '%s' exactly; runs start at the beginning", self.name, site)
                 return Plan(site, (), frozenset())
             return Plan(site, skipped, needed_calls(site, skipped, exact))
-
-    def _visitor(
-        self, site: Site, edit: Edit | None, seen: dict[Site, list[Tensor]] | None, prefix: Prefix | None, left: dict[Site, int]
-    ) -> Callable[[Tensor], Tensor | None]:
-        def visit(value: Tensor) -> Tensor | None:
-            if prefix is not None and prefix.value is None:
-                prefix.value = value.clone()
-            new = None
-            if edit is not None:
-                rows = site.features_last(value)
-                edited = edit(rows)
-                if edited.shape != rows.shape:
-                    raise SiteError(f"site '{site}' holds {tuple(rows.shape)}, but its edit returned {tuple(edited.shape)}")
-                new = value = site.restored(edited)
-            if seen is not None:
-                # A module after the site may write into the tensor, so what is kept is a copy.
-                seen.setdefault(site, []).append(site.features_last(value).clone())
-            if left:
-                left[site] -= 1
-                if not any(left.values()):
-                    raise Stop
-            return new
-
-        return visit
 
     def _call(self, inputs: Any) -> Any:
         if isinstance(inputs, Mapping):

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,31 +43,31 @@ class Prefix:
     outputs: dict[Call, Any] = field(default_factory=dict)
 
 
+class _Trace:
+    """Hooks that write down which calls begin and end."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, int]] = []
+        self.calls: Counter[str] = Counter()
+        self.open: dict[str, list[int]] = defaultdict(list)
+
+    def entered(self, path: str, *_: Any) -> None:
+        number = self.calls[path]
+        self.open[path].append(number)
+        self.events.append(("enter", path, number))
+        self.calls[path] += 1
+
+    def left(self, path: str, *_: Any) -> None:
+        self.events.append(("exit", path, self.open[path].pop()))
+
+
 def trace(module: nn.Module) -> tuple[list[tuple[str, str, int]], ExitStack]:
     """Record ('enter' | 'exit', path, call number) of every module while the returned stack is open."""
-    events: list[tuple[str, str, int]] = []
-    calls: Counter[str] = Counter()
-    open_calls: dict[str, list[int]] = defaultdict(list)
-    stack = ExitStack()
-
-    def enter(path: str) -> Any:
-        def hook(*_: Any) -> None:
-            open_calls[path].append(calls[path])
-            events.append(("enter", path, calls[path]))
-            calls[path] += 1
-
-        return hook
-
-    def leave(path: str) -> Any:
-        def hook(*_: Any) -> None:
-            events.append(("exit", path, open_calls[path].pop()))
-
-        return hook
-
+    found, stack = _Trace(), ExitStack()
     for path, child in module.named_modules():
-        stack.callback(child.register_forward_pre_hook(enter(path)).remove)
-        stack.callback(child.register_forward_hook(leave(path)).remove)
-    return events, stack
+        stack.callback(child.register_forward_pre_hook(partial(found.entered, path)).remove)
+        stack.callback(child.register_forward_hook(partial(found.left, path)).remove)
+    return found.events, stack
 
 
 def skippable(events: Sequence[tuple[str, str, int]], site: Site) -> tuple[Call, ...]:
@@ -85,29 +86,32 @@ def skippable(events: Sequence[tuple[str, str, int]], site: Site) -> tuple[Call,
     return tuple(finished)
 
 
+class _Recorder:
+    """Hooks that fill the prefixes' outputs."""
+
+    def __init__(self, prefixes: Sequence[Prefix]) -> None:
+        self.wanted: dict[str, list[Prefix]] = defaultdict(list)
+        for prefix in prefixes:
+            for path in {path for path, _ in prefix.plan.skipped}:
+                self.wanted[path].append(prefix)
+        self.calls: Counter[str] = Counter()
+
+    def record(self, path: str, _: nn.Module, __: Any, output: Any) -> None:
+        call = (path, self.calls[path])
+        self.calls[path] += 1
+        for prefix in self.wanted[path]:
+            if call in prefix.plan.skipped:
+                keep = call in prefix.plan.needed
+                prefix.outputs[call] = map_tensors(output, torch.clone if keep else placeholder)
+
+
 @contextmanager
 def recording(module: nn.Module, prefixes: Sequence[Prefix]) -> Iterator[None]:
     """Fill the prefixes' outputs during an original run."""
-    wanted: dict[str, list[Prefix]] = defaultdict(list)
-    for prefix in prefixes:
-        for path in {path for path, _ in prefix.plan.skipped}:
-            wanted[path].append(prefix)
-    calls: Counter[str] = Counter()
-
-    def record(path: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            call = (path, calls[path])
-            calls[path] += 1
-            for prefix in wanted[path]:
-                if call in prefix.plan.skipped:
-                    keep = call in prefix.plan.needed
-                    prefix.outputs[call] = map_tensors(output, torch.clone if keep else placeholder)
-
-        return hook
-
+    recorder = _Recorder(prefixes)
     with ExitStack() as stack:
-        for path in wanted:
-            stack.callback(module.get_submodule(path).register_forward_hook(record(path)).remove)
+        for path in recorder.wanted:
+            stack.callback(module.get_submodule(path).register_forward_hook(partial(recorder.record, path)).remove)
         yield
 
 
@@ -118,20 +122,22 @@ def replaying(module: nn.Module, prefix: Prefix) -> Iterator[None]:
     with ExitStack() as stack:
         for path, limit in limits.items():
             child = module.get_submodule(path)
-            stack.enter_context(standing_in(child, _stand_in(child, path, limit, prefix)))
+            stack.enter_context(standing_in(child, _StandIn(child, path, limit, prefix)))
         yield
 
 
-def _stand_in(child: nn.Module, path: str, limit: int, prefix: Prefix) -> Any:
-    real = child.forward
-    calls = 0
-    site = prefix.plan.site
+class _StandIn:
+    """A module's forward that returns what was recorded for its first calls."""
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        call, calls = (path, calls), calls + 1
-        if call[1] >= limit:
-            return real(*args, **kwargs)
+    def __init__(self, child: nn.Module, path: str, limit: int, prefix: Prefix) -> None:
+        self.real, self.path, self.limit, self.prefix = child.forward, path, limit, prefix
+        self.calls = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call, self.calls = (self.path, self.calls), self.calls + 1
+        if call[1] >= self.limit:
+            return self.real(*args, **kwargs)
+        prefix, site = self.prefix, self.prefix.plan.site
         # A module after the site may write into what it is given, and the prefix serves many runs.
         output = prefix.outputs[call]
         if call in prefix.plan.needed:
@@ -141,8 +147,6 @@ def _stand_in(child: nn.Module, path: str, limit: int, prefix: Prefix) -> Any:
             assert where is not None
             return put(output, where, prefix.value.clone())
         return output
-
-    return forward
 
 
 def hide(outputs: dict[Call, Any], hidden: Collection[Call]) -> dict[Call, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,20 +136,20 @@ class Learner:
             return read, forward, Evidence(activations, forward.reconstruction)
         assert teacher is not None
         passes: list[tuple[Tensor, Tensor, Forward]] = []
-
-        def replace(rows: Tensor) -> Tensor:
-            rows = rows.detach().float()
-            read = shared.rows(self.site).float() if apart else rows
-            same_positions(read, rows, self.place)
-            passes.append((read, rows, self.dictionary(read)))
-            return passes[-1][2].reconstruction
-
-        spliced = shared.splice(self.target, replace, self.downstream)
+        spliced = shared.splice(self.target, partial(self._replaced, shared, passes), self.downstream)
         read, activations = (torch.cat(rows) for rows in ([r for r, _, _ in passes], [a for _, a, _ in passes]))
         forward = Forward.cat([each for _, _, each in passes])
         later = [(shared.rows(site), spliced.values[site]) for site in self.downstream]
         kl = mean_kl(teacher, spliced.features, reverse=self.objective.reverse)
         return read, forward, Evidence(activations, forward.reconstruction, kl, later)
+
+    def _replaced(self, shared: SharedPass, passes: list[tuple[Tensor, Tensor, Forward]], rows: Tensor) -> Tensor:
+        """Pass a splice's rows through the dictionary; what it read, was to give and gave is added to `passes`."""
+        rows = rows.detach().float()
+        read = shared.rows(self.site).float() if self.place.apart else rows
+        same_positions(read, rows, self.place)
+        passes.append((read, rows, self.dictionary(read)))
+        return passes[-1][2].reconstruction
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and plain values that an exact resume needs."""

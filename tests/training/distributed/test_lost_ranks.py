@@ -21,9 +21,9 @@ AT = 3
         ("latents", signal.SIGKILL, 1),
         ("sites", signal.SIGKILL, 1),
         ("data", signal.SIGKILL, 0),
-        ("data", signal.SIGSTOP, 1),
+        pytest.param("data", signal.SIGSTOP, 1, marks=pytest.mark.evidence),
         ("latents", signal.SIGSTOP, 1),
-        ("data", signal.SIGSTOP, 0),
+        pytest.param("data", signal.SIGSTOP, 0, marks=pytest.mark.evidence),
     ],
     ids=lambda value: value.name if isinstance(value, signal.Signals) else str(value),
 )
