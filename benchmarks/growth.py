@@ -197,7 +197,8 @@ def main() -> None:
         return
     command = " ".join(["python benchmarks/growth.py", *sys.argv[1:]])
     result: dict[str, Any] = {"command": command, "repeats": settings.repeats, "processors": os.cpu_count()}
-    result |= {"curves": [curve(axis, settings) for axis in settings.axes], **environment(), "threads": settings.threads}
+    result = environment() | result | {"threads": settings.threads}
+    result |= {"curves": [curve(axis, settings) for axis in settings.axes]}
     if settings.out:
         settings.out.mkdir(parents=True, exist_ok=True)
         (settings.out / "growth.json").write_text(json.dumps(result) + "\n")
