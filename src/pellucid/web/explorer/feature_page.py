@@ -116,5 +116,5 @@ def _neighbours(
     features: Features, latents: Sequence[int] | None, scores: Sequence[float] | None, links: Links, listing: Listing
 ) -> list[tuple[Any, str]]:
     inside = [(i, s) for i, s in zip(latents or (), scores or (), strict=True) if 0 <= i < features.n_latents]
-    found = lines(features, [i for i, _ in inside], (), links, Listing(explainer=listing.explainer))
+    found = lines(features, [i for i, _ in inside], (), links, Listing(explainer=listing.explainer), wait=0.0)
     return [(one, f"{score:.2f}") for one, (_, score) in zip(found, inside, strict=True)]

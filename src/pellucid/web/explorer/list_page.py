@@ -82,10 +82,14 @@ def lines(
     links: Links,
     listing: Listing = ALL,
     first: int | None = None,
+    wait: float = 0.1,
 ) -> list[Line]:
-    """Return features as lines; in a list (`first` is the place of the first of them in it) they link to their place."""
+    """Return features as lines; in a list (`first` is the place of the first of them in it) they link to their place.
+
+    While the examples' texts are still being read, a live page waits for them so many seconds.
+    """
     explanations, statistics = features.explanations(listing.explainer), features.statistics(listing.explainer)
-    wait = 0.1 if links.live else None
+    patience = wait if links.live else None
     out = []
     for place, latent in enumerate(latents):
         out.append(
@@ -93,12 +97,12 @@ def lines(
                 latent,
                 links.feature(features.name, latent, *(() if first is None else (listing, first + place + 1))),
                 explanations.text(latent) if explanations else None,
-                line(features.best(latent, wait)),
+                line(features.best(latent, patience)),
                 [(key, text_of(key, statistics.value(key, latent))) for key in columns],
                 {key: statistics.value(key, latent) for key in columns},
             )
         )
-        wait = 0.0 if links.live else None
+        patience = 0.0 if links.live else None
     return out
 
 
