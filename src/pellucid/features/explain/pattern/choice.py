@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.features.explain.contexts import Contexts
-from pellucid.features.explain.pattern.graded import find_graded
+from pellucid.features.explain.pattern.graded import balanced, find_graded
 from pellucid.features.explain.pattern.rule import FULL, Rule
 from pellucid.features.explain.pattern.search import SearchConfig, find_short, joined
 
@@ -34,5 +34,4 @@ def _fewer(shown: Contexts, config: SearchConfig) -> Contexts:
 def accuracy(rule: Rule, contexts: Contexts) -> float:
     """Return the mean of the shares of firing and of silent contexts that a rule is right about."""
     said = np.array([counts.sum() >= FULL for counts in rule.counts_all([context.texts for context in contexts.all])])
-    n = len(contexts.firing)
-    return float(said[:n].mean() + 1 - said[n:].mean()) / 2
+    return balanced(said, np.arange(len(said)) < len(contexts.firing))

@@ -65,7 +65,6 @@ def _word(text: str) -> str:
 class Shares:
     """Estimated p by class, word, text and pair."""
 
-    every: float
     classes: Float[np.ndarray, " c"]
     words: Float[np.ndarray, " w"]
     texts: Float[np.ndarray, " t"]
@@ -99,7 +98,7 @@ class Sample:
         counts = np.bincount(places, minlength=len(keys))
         firings = np.bincount(places, weights=self.fires[self.real], minlength=len(keys))
         pairs = (firings + SHRINK[3] * texts[keys % (self.n + 1)]) / (counts + SHRINK[3])
-        return Shares(every, classes, words, texts, keys, pairs)
+        return Shares(classes, words, texts, keys, pairs)
 
 
 def _shrunk(
@@ -140,11 +139,12 @@ def find_graded(shown: Contexts, max_entries: int) -> list[Clause]:
         weights[half] = Named.of(names, other, other.shares(names), named.least / 2).weights(sample)
     fires = np.arange(len(table.ids)) < len(shown.firing)
     units = np.quantile(weights.sum(axis=1), np.linspace(0.02, 0.98, UNITS)).clip(1e-9)
-    right = [_balanced(rounded(weights, unit).sum(axis=1) >= FULL, fires) for unit in units]
+    right = [balanced(rounded(weights, unit).sum(axis=1) >= FULL, fires) for unit in units]
     return named.clauses(table.texts, names, float(units[int(np.argmax(right))]))
 
 
-def _balanced(said: Bool[np.ndarray, " w"], fires: Bool[np.ndarray, " w"]) -> float:
+def balanced(said: Bool[np.ndarray, " w"], fires: Bool[np.ndarray, " w"]) -> float:
+    """Return the mean of the shares of firing and of silent contexts that are said to be so."""
     return float(said[fires].mean() + 1 - said[~fires].mean()) / 2
 
 
