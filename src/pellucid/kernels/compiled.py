@@ -18,7 +18,7 @@ from torch import Tensor
 from pellucid.kernels.compiled_select import LATENTS_FIRST as LATENTS_FIRST
 from pellucid.kernels.compiled_select import above_rows as above_rows
 from pellucid.kernels.compiled_select import top_rows as top_rows
-from pellucid.kernels.compiling import FAST, compiled
+from pellucid.kernels.compiling import FAST, compiled, parallel
 from pellucid.kernels.entries import ByLatent, Entries
 from pellucid.kernels.stock import latent_totals as latent_totals
 from pellucid.kernels.stock import obstacle as obstacle
@@ -95,7 +95,7 @@ def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any) -> None:
     d = table.shape[1]
     for i in prange(len(starts) - 1):
@@ -109,7 +109,7 @@ def _weighted_sums(starts: Any, places: Any, weights: Any, table: Any, out: Any)
         out[i] = total
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _entry_dots(starts: Any, latents: Any, x: Any, rows: Any, out: Any) -> None:
     d = x.shape[1]
     for t in prange(len(starts) - 1):
@@ -137,7 +137,7 @@ def _turn(token_starts: Any, latents: Any, starts: Any, order: Any, tokens: Any)
             place[latents[e]] += 1
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _remove_parallel(gradient: Any, rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):
@@ -151,7 +151,7 @@ def _remove_parallel(gradient: Any, rows: Any) -> None:
             slope[j] -= along * row[j]
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _unit_rows(rows: Any) -> None:
     m, d = rows.shape
     for i in prange(m):

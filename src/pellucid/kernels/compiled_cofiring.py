@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numba import prange
 from torch import Tensor
 
-from pellucid.kernels.compiling import compiled
+from pellucid.kernels.compiling import parallel
 from pellucid.kernels.entries import Entries
 
 PARTS = 64
@@ -27,7 +27,7 @@ def cofiring(entries: Entries, k: int) -> tuple[Int[Tensor, "m k"], Float[Tensor
     return latents, scores
 
 
-@compiled(parallel=True)
+@parallel()
 def _cofiring(starts: Any, latents: Any, by_latent: Any, tokens: Any, out_latents: Any, out_scores: Any) -> None:
     m, k = out_latents.shape
     size = (m + PARTS - 1) // PARTS

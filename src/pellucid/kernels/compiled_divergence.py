@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numba import prange
 from torch import Tensor
 
-from pellucid.kernels.compiling import FAST, compiled
+from pellucid.kernels.compiling import FAST, compiled, parallel
 
 _LEAST, _MOST = np.float32(-87.3), np.float32(88)
 _LOG2E, _HALF, _ONE = np.float32(1.4426950408889634), np.float32(0.5), np.float32(1)
@@ -62,7 +62,7 @@ def _exp(x: Any) -> Any:
     return y
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _log_softmax(logits: Any, out: Any) -> None:
     n, v = logits.shape
     for i in prange(n):
@@ -82,7 +82,7 @@ def _log_softmax(logits: Any, out: Any) -> None:
             to[j] -= rest
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _forward(log_p: Any, logits: Any, kl: Any, slope: Any) -> None:
     """KL = sum_v p_v (log p_v - l_v) + log sum_v e^l_v: no log q is needed, and each exponential is taken once."""
     n, v = logits.shape

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numba import prange
 from torch import Tensor
 
-from pellucid.kernels.compiling import FAST, compiled
+from pellucid.kernels.compiling import FAST, compiled, parallel
 
 BLOCK, SMALL_BLOCK = 64, 8
 """Latents whose maximum is taken at once, many or few; only blocks that can hold a survivor are looked into."""
@@ -59,7 +59,7 @@ def above_rows(
     return counts, latents, values
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_values: Any) -> None:
     n, m = pre.shape
     blocks = (m + block - 1) // block
@@ -98,7 +98,7 @@ def _top_rows(pre: Any, bias: Any, k: Any, block: Any, out_indices: Any, out_val
         _keep_largest(indices[:found], values[:found], k, out_indices[r], out_values[r])
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _top_columns(pre: Any, bias: Any, k: Any, block: Any, tile: Any, room: Any, out_indices: Any, out_values: Any) -> None:
     """`_top_rows` of pre.T: tokens lie side by side, so `tile` of them are searched at once, and may have `room` survivors."""
     m, n = pre.shape
@@ -222,7 +222,7 @@ def _keep_largest(indices: Any, values: Any, k: Any, out_indices: Any, out_value
             kept += 1
 
 
-@compiled(parallel=True, fastmath=FAST)
+@parallel(fastmath=FAST)
 def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
@@ -233,7 +233,7 @@ def _count_above(pre: Any, bias: Any, least: Any, counts: Any) -> None:
         counts[r] = found
 
 
-@compiled(parallel=True)
+@parallel()
 def _take_above(pre: Any, bias: Any, least: Any, begins: Any, latents: Any, values: Any) -> None:
     n, m = pre.shape
     for r in prange(n):
