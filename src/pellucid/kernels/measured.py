@@ -13,6 +13,8 @@ from pellucid.kernels.sparse import decoded, encoded, top_k
 
 MOST_ROWS, MOST_CODES, TURNS = 1024, 12 << 20, 5
 """A measurement is of at most so many rows, and so many codes: it must not be what a fit needs most memory for."""
+HOPELESS = 2.0
+"""A form that takes so many times the fastest one's time is not tried again."""
 GPU_ROWS, GPU_CODES = 4096, 1 << 26
 """The same on a GPU, where fewer would measure how fast kernels start."""
 
@@ -29,15 +31,22 @@ def seconds(forms: Mapping[str, Form | None], m: int, d: int, k: int, *, rows: i
     encoder, decoder = (rows_of_encoder.detach().requires_grad_() for _ in range(2))  # one memory, two gradients
     bias = torch.zeros(m, device=device, requires_grad=True)
     times: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(TURNS + 1):
-        for name, form in forms.items():
+    for turn in range(TURNS + 1):
+        for name, form in _in_play(forms, times).items():
             begun = time.perf_counter()
             reconstruction(form, x, encoder, bias, decoder, k).square().mean().backward()
             if x.is_cuda:
                 torch.cuda.synchronize(x.device)
-            times[name].append(time.perf_counter() - begun)
+            if turn:  # the first one compiles
+                times[name].append(time.perf_counter() - begun)
             encoder.grad = decoder.grad = bias.grad = None
-    return {name: min(taken[1:]) for name, taken in times.items()}  # the first turn compiles; other work here only adds
+    return {name: min(taken) for name, taken in times.items()}  # other work on the machine only adds
+
+
+def _in_play(forms: Mapping[str, Form | None], times: Mapping[str, list[float]]) -> dict[str, Form | None]:
+    """Return the forms worth another turn: a short fit would notice what hopeless ones take."""
+    found = [second for taken in times.values() for second in taken]
+    return {name: form for name, form in forms.items() if not found or min(times[name]) <= HOPELESS * min(found)}
 
 
 def reconstruction(form: Form | None, x: Tensor, encoder: Tensor, bias: Tensor, decoder: Tensor, k: int) -> Tensor:
