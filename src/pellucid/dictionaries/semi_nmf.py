@@ -109,15 +109,22 @@ def strongest_only(atoms: Float[Tensor, "m d"], winners: float) -> Float[Tensor,
     return torch.zeros_like(atoms).scatter_(1, places, atoms.gather(1, places))
 
 
-def updated_codes(x: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], codes: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
-    """Return codes o sqrt((P+ + codes Q-) / (P- + codes Q+)), P = x atoms', Q = atoms atoms', +/- their two parts.
+def updated_codes(
+    x: Float[Tensor, "n d"], atoms: Float[Tensor, "m d"], codes: Float[Tensor, "n m"], times: int = 1
+) -> Float[Tensor, "n m"]:
+    """Return codes o sqrt((P+ + codes Q-) / (P- + codes Q+)), P = x atoms', Q = atoms atoms', +/- their two parts; repeated.
 
     The squared error never rises and what is at least 0 stays so.
     """
     p, q = x @ atoms.T, atoms @ atoms.T
-    up = p.relu() + codes @ (-q).relu()
-    down = (-p).relu() + codes @ q.relu()
-    return codes * ((up + LEAST) / (down + LEAST)).sqrt()
+    p_up, p_down = p.relu().add_(LEAST), (-p).relu_().add_(LEAST)
+    q_up, q_down = (-q).relu_(), q.relu()
+    codes, up, down = codes.clone(), torch.empty_like(p), torch.empty_like(p)
+    for _ in range(times):
+        torch.addmm(p_up, codes, q_up, out=up)
+        torch.addmm(p_down, codes, q_down, out=down)
+        codes.mul_(up.div_(down).sqrt_())
+    return codes
 
 
 def start_codes(x: Float[Tensor, "n d"], m: int, start: Start, generator: torch.Generator | None) -> Float[Tensor, "n m"]:

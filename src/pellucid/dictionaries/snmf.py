@@ -49,6 +49,7 @@ class SnmfDictionary(Dictionary):
 
         codes(x) = argmin over z >= 0 of |x - z @ decoder|^2, by `iterations` multiplicative updates:
             z <- z o sqrt((P+ + z Q-) / (P- + z Q+)),  P = x @ decoder', Q = decoder @ decoder'
+            then 0 where z is below `least` of its row's largest
         reconstruction = codes @ decoder
         learn(x):  moment <- memory * moment + codes' x,  gram <- memory * gram + codes' codes
                    decoder <- (gram + ridge)^-1 moment, of each row the `winners` largest entries
@@ -105,12 +106,11 @@ class SnmfDictionary(Dictionary):
         return Forward(self.decode(codes), dense=codes)
 
     @torch.no_grad()
-    def learn(self, x: Float[Tensor, "n d"]) -> None:
-        """Take the update for a batch."""
+    def learn(self, x: Float[Tensor, "n d"], codes: Float[Tensor, "n m"]) -> None:
+        """Take the update for a batch and the codes that `encode` gives for it."""
         x, config = self.accept(x), self.config
         if len(x) == 0:
             return
-        codes = self._solved(x)
         self.moment.mul_(config.memory).add_(codes.T @ x)
         self.gram.mul_(config.memory).add_(codes.T @ codes)
         used = self.gram.diagonal() > LEAST
@@ -134,9 +134,7 @@ class SnmfDictionary(Dictionary):
         atoms = self.decoder
         codes = linear(x, atoms).relu() / atoms.square().sum(dim=1).clamp_min(LEAST)
         codes = codes + 0.1 * codes.mean(dim=1, keepdim=True) + LEAST
-        for _ in range(self.config.iterations):
-            codes = updated_codes(x, atoms, codes)
-        return codes
+        return updated_codes(x, atoms, codes, self.config.iterations)
 
 
 @torch.no_grad()
