@@ -165,18 +165,24 @@ class TokenData(DataSource):
 
     def _piece(self, token: int) -> str:
         if token not in self._pieces:
-            text = self.tokenizer.decode([token])
-            raw = self.tokenizer.convert_ids_to_tokens(token)
-            if "\ufffd" in text:
-                text = raw  # part of a character: only the vocabulary can name it
-            elif raw.startswith("\u2581") and not text.startswith(" "):
-                text = " " + text  # SentencePiece vocabularies drop the space of a first token
-            self._pieces[token] = text
+            self._pieces[token] = token_text(self.tokenizer, token)
         return self._pieces[token]
 
     def _separator_text(self) -> str | None:
         separator = find_separator(self.config, self.tokenizer)
         return None if separator is None else str(self.tokenizer.convert_ids_to_tokens(separator))
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """Return a token's text, its inner spaces kept; '[id]' for an id that only pads the vocabulary."""
+    raw = tokenizer.convert_ids_to_tokens(token)
+    if raw is None:
+        return f"[{token}]"
+    text = tokenizer.decode([token])
+    if "\ufffd" in text:
+        return str(raw)  # part of a character: only the vocabulary can name it
+    # SentencePiece vocabularies drop the space of a first token
+    return f" {text}" if raw.startswith("\u2581") and not text.startswith(" ") else str(text)
 
 
 def find_separator(config: TextConfig, tokenizer: Any) -> int | None:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.errors import SiteError
+from pellucid.data.text import token_text
 from pellucid.hosts import Head, Host, Site
 
 CHUNK_NUMBERS = 4 << 20
@@ -93,17 +94,6 @@ def top_tokens(effects: Float[Tensor, " vocabulary"], tokenizer: Any, n: int = 8
         for sign, order in ((sign, (sign * effects).sort(descending=True, stable=True).indices) for sign in (1, -1))
     )
     return raises, lowers
-
-
-def token_text(tokenizer: Any, token: int) -> str:
-    """Return a token's text as in `TokenData.tokens_text`; '[id]' for an id that only pads the vocabulary."""
-    raw = tokenizer.convert_ids_to_tokens(token)
-    if raw is None:
-        return f"[{token}]"
-    text = tokenizer.decode([token])
-    if "\ufffd" in text:
-        return raw  # part of a character: only the vocabulary can name it
-    return f" {text}" if raw.startswith("\u2581") and not text.startswith(" ") else text
 
 
 def _readout(host: Host, head: Head | None, inputs: Any) -> Readout | str:

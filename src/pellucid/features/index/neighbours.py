@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.data.text import token_text
 from pellucid.dictionaries import Dictionary
 from pellucid.features.index.hashes import mixed
 from pellucid.features.index.schema import NEIGHBOURS, TOKENS
 from pellucid.features.index.shards import Shards
-from pellucid.features.logit_effects import Readout, token_text
+from pellucid.features.logit_effects import Readout
 from pellucid.hosts import Host, Site
 from pellucid.kernels.cofiring import cofiring
 from pellucid.kernels.entries import Entries

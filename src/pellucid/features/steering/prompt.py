@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from pellucid.core.errors import DataError
-from pellucid.features.logit_effects import token_text
+from pellucid.data.text import token_text
 from pellucid.hosts import Host
 
 MAX_TOKENS = 1024
