@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.allocator import keep_freed_memory
@@ -35,17 +36,18 @@ def evaluate(
     data: DataSource,
     *,
     targets: Mapping[str, Site] | None = None,
+    means: Mapping[Site, Tensor] | None = None,
     rows: int | None = None,
     batch_rows: int = 8,
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of each dictionary by name, on the first `rows` held-out rows (all if None).
 
     `targets` names the site a dictionary writes where that is not the one it reads (a transcoder): what is reconstructed,
-    replaced and ablated is then the target. Every metric is a mean over all kept positions, whatever the size of a batch.
-    Definitions: `Fidelity`, `Reconstruction` and `FiringCounter`; `ce_recovered_vs_zero` and `ce_recovered_vs_mean` are
-    1 - ce_increase / ce_increase of putting zeros, or the mean activation over the first training rows, at the kept
-    positions; `downstream_mse` is the mean squared difference of spliced and original values at the output of every later
-    block.
+    replaced and ablated is then the target. `means` are the `mean_activations` of those sites, taken if not given.
+    Every metric is a mean over all kept positions, whatever the size of a batch. Definitions: `Fidelity`, `Reconstruction`
+    and `FiringCounter`; `ce_recovered_vs_zero` and `ce_recovered_vs_mean` are 1 - ce_increase / ce_increase of putting
+    zeros, or the means, at the kept positions; `downstream_mse` is the mean squared difference of spliced and original
+    values at the output of every later block.
     """
     keep_freed_memory()
     places = {name: Place(site, (targets or {}).get(name, site)) for name, (_, site) in dictionaries.items()}
@@ -54,13 +56,21 @@ def evaluate(
     with host.held(), torch.no_grad(), inference([dictionary for dictionary, _ in dictionaries.values()]):
         example = data.train_batch(0, 1).to(host.device).inputs
         host.prepare(example, sites)
-        means = _means(host, data.train_batch(0, min(MEAN_ROWS, data.n_train)).to(host.device), sites)
+        means = means or mean_activations(host, data, sites)
         scoring = _Scoring(host, dictionaries, places, means, host.find_head(example))
         with Ticker("evaluating", total, unit="rows") as ticker:
             for batch in data.held_out_batches(batch_rows, total):
                 scoring.update(batch.to(host.device))
                 ticker.advance(min(batch_rows, total))
     return {name: scoring.scores(name) for name in dictionaries}
+
+
+def mean_activations(host: Host, data: DataSource, sites: Sequence[Site]) -> dict[Site, Float[Tensor, " d"]]:
+    """Return each site's mean activation over the kept positions of the first training rows: what mean ablation puts."""
+    batch = data.train_batch(0, min(MEAN_ROWS, data.n_train)).to(host.device)
+    with host.held():
+        shared = SharedPass(host, batch.inputs, batch.keep, capture=sites, features=False)
+    return {site: shared.rows(site).double().mean(dim=0).float() for site in sites}
 
 
 def check_host(host: Host, header: Mapping[str, Any], site: Site) -> None:
@@ -169,9 +179,3 @@ def _labels(batch: Batch, n: int) -> Tensor | None:
         return None
     labels = rows_of(batch.labels.unsqueeze(-1), batch.keep).squeeze(-1)
     return labels if len(labels) == n else None
-
-
-def _means(host: Host, batch: Batch, sites: Sequence[Site]) -> dict[Site, Tensor]:
-    """Return the mean activation of each site over the kept positions of a batch."""
-    shared = SharedPass(host, batch.inputs, batch.keep, capture=sites, features=False)
-    return {site: shared.rows(site).double().mean(dim=0).float() for site in sites}

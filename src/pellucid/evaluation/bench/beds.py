@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.data import DataSource, PlantedData, TextConfig, load_text
 from pellucid.data.planted import regime
 from pellucid.evaluation.bench.budgets import budget
 from pellucid.evaluation.bench.options import DictionaryBenchOptions
-from pellucid.hosts import Host
+from pellucid.evaluation.evaluate import mean_activations
+from pellucid.hosts import Host, Site
 
 PLANTED = ("independent", "hierarchy", "interference", "heavy_tailed")
 HOST = "host"
@@ -77,6 +79,21 @@ class Bed:
             value = self.host.run(batch.inputs, capture=[self.host.site(self.site)]).values[self.host.site(self.site)]
         rows = value[batch.keep] if batch.keep is not None else value.flatten(0, -2)
         return float((rows.double() - rows.double().mean(dim=0)).square().sum(dim=1).mean().sqrt())
+
+    @cached_property
+    def held_out(self) -> list[Float[Tensor, "n d"]]:
+        """The site's values of the held-out rows, a batch each."""
+        site, size, found = self.host.site(self.site), 4096 if self.planted else 4, []
+        with torch.no_grad():
+            for batch in self.data.held_out_batches(size, self.rows):
+                value = self.host.run(batch.inputs, capture=[site]).values[site]
+                found.append((value[batch.keep] if batch.keep is not None else value.flatten(0, -2)).float())
+        return found
+
+    @cached_property
+    def means(self) -> dict[Site, Float[Tensor, " d"]]:
+        """The site's mean activation, which mean ablation puts."""
+        return mean_activations(self.host, self.data, [self.host.site(self.site)])
 
 
 @lru_cache  # a worker keeps its beds: reading text takes longer than a cell

@@ -41,9 +41,9 @@ USUAL = Budget(
     host_rows=2, host_dead_after=5_000, guided=False,
 )  # fmt: skip
 QUICK = Budget(
-    words="a small budget (--quick): early numbers, not a verdict", easiest_steps=300, steps=200, planted_lr=1e-2,
-    planted_refined=((0.5, 1.0), (2.0, 1.0)), planted_rows=4_096, host_latents=576, host_tokens=8_192, host_batch_rows=2,
-    host_sample_rows=8, host_refined=(), host_rows=2, host_dead_after=3_000, guided=False,
+    words="a small budget (--quick): early numbers, not a verdict", easiest_steps=200, steps=150, planted_lr=1e-2,
+    planted_refined=((0.5, 1.0), (2.0, 1.0)), planted_rows=4_096, host_latents=576, host_tokens=4_096, host_batch_rows=2,
+    host_sample_rows=8, host_refined=(), host_rows=2, host_dead_after=1_500, guided=False,
 )  # fmt: skip
 LONG = Budget(
     words="the long budget (--long)", easiest_steps=4_000, steps=4_000, planted_lr=2e-3, planted_refined=FURTHER,

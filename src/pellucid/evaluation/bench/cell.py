@@ -100,17 +100,6 @@ def _live(path: Path, bed: Bed) -> torch.Tensor:
     dictionary = load_dictionary(path)[0]
     counter = FiringCounter(dictionary.n_latents)
     with torch.no_grad(), inference([dictionary]):
-        for rows in held_out(bed):
+        for rows in bed.held_out:
             counter.update(dictionary(rows).codes)
         return dictionary.atoms()[counter.firings > 0]
-
-
-def held_out(bed: Bed) -> list[torch.Tensor]:
-    """Return the site's values of the held-out rows, a batch each."""
-    site, size = bed.host.site(bed.site), 4096 if bed.planted else 4
-    found = []
-    with torch.no_grad():
-        for batch in bed.data.held_out_batches(size, bed.rows):
-            value = bed.host.run(batch.inputs, capture=[site]).values[site]
-            found.append((value[batch.keep] if batch.keep is not None else value.flatten(0, -2)).float())
-    return found

@@ -58,7 +58,8 @@ def planted_scores(dictionaries: Mapping[str, Dictionary], bed: Bed) -> dict[str
 def host_scores(dictionaries: Mapping[str, Dictionary], bed: Bed) -> dict[str, dict[str, Any]]:
     """Return fidelity of the splice, dead latents and shrinkage on the held-out rows."""
     site = bed.host.site(bed.site)
-    scores = evaluate(bed.host, {name: (d, site) for name, d in dictionaries.items()}, bed.data, rows=bed.rows, batch_rows=4)
+    placed = {name: (dictionary, site) for name, dictionary in dictionaries.items()}
+    scores = evaluate(bed.host, placed, bed.data, means=bed.means, rows=bed.rows, batch_rows=4)
     keys = ("l0", "fvu", "ce_increase", "kl", "ce_recovered_vs_mean", "norm_ratio", "explained_variance")
     return {
         name: {key: scores[name][key] for key in keys} | {"dead": 1 - scores[name]["alive"] / dictionary.n_latents}
