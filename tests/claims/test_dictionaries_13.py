@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from pellucid.dictionaries import ThresholdConfig, ThresholdDictionary, atomic_metric, atomic_product, make_dictionary
+from pellucid.dictionaries.atomic import inverse_root
 from pellucid.evaluation.identification import stability
 
 H, N, ROWS = 256, 512, 2000
@@ -25,9 +26,9 @@ def with_true_atoms(atoms: torch.Tensor, threshold: float) -> ThresholdDictionar
     assert isinstance(dictionary, ThresholdDictionary)
     with torch.no_grad():
         dictionary.metric.copy_(torch.linalg.inv(atoms.T @ atoms))
-        dictionary.decoder.copy_(atoms)
+        dictionary.colouring.copy_(inverse_root(dictionary.metric))
+        dictionary.place_atoms(atoms)
         dictionary.log_threshold.fill_(math.log(threshold))
-        dictionary.after_step()
     return dictionary.requires_grad_(False).eval()
 
 

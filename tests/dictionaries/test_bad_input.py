@@ -52,7 +52,7 @@ def step(dictionary: Dictionary, x: torch.Tensor) -> float:
     """Take one update on a batch and return its loss."""
     dictionary.begin_step(0.5)
     if not dictionary.by_gradient:
-        dictionary.learn(x, dictionary.encode(x))
+        dictionary.learn(x, dictionary(x))
         return float((dictionary(x).reconstruction - x).square().mean())
     if dictionary.guided:
         dictionary.guide(torch.ones_like(x))

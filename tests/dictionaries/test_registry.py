@@ -67,7 +67,7 @@ def test_parameters_have_the_stated_names_and_shapes(config):
         "archetypal": {k: v for k, v in usual.items() if k != "decoder"}
         | {"mixture": (12, 12), "deviation": (12, 6), "log_scale": ()},
         "codebook": {"codes": (12, 6)},
-        "threshold": {"decoder": (12, 6), "log_threshold": (12,)},
+        "threshold": {"directions": (12, 6), "log_threshold": (12,)},
     }.get(config.kind, usual)
     assert dictionary.n_latents == 12
     assert dictionary.d_in == 6

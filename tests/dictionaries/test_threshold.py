@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from tests.dictionaries.naive import NONE_DEAD, D, M, N, check_slopes, moved, sample
@@ -7,10 +9,10 @@ from torch.testing import assert_close
 
 from pellucid.core.errors import ConfigError
 from pellucid.dictionaries import ThresholdConfig, atomic_metric, atomic_product, make_dictionary
-from pellucid.dictionaries.atomic import FLOOR
+from pellucid.dictionaries.atomic import FLOOR, inverse_root
 from pellucid.kernels.forms import get_form
 
-CONFIG = ThresholdConfig(n_latents=M, bandwidth=0.3, threshold_init=0.2, l0_coefficient=0.1)
+CONFIG = ThresholdConfig(n_latents=M, bandwidth=0.7, threshold_init=0.45, l0_coefficient=0.1)
 
 
 def test_forward_and_penalty_equal_a_naive_loop():
@@ -35,7 +37,7 @@ def test_forward_and_penalty_equal_a_naive_loop():
 @pytest.mark.parametrize("atomic", [True, False])
 @pytest.mark.parametrize("factor", [1e-2, 300.0])
 def test_the_units_of_the_site_change_nothing(target, atomic, factor):
-    config, found = ThresholdConfig(n_latents=M, bandwidth=0.5, threshold_init=0.2, atomic=atomic, target_l0=target), []
+    config, found = ThresholdConfig(n_latents=M, bandwidth=1.1, threshold_init=0.45, atomic=atomic, target_l0=target), []
     for x in (sample(400).float(), factor * sample(400).float()):
         dictionary = make_dictionary(config, D, torch.Generator().manual_seed(0), x)
         forward = dictionary(x)
@@ -50,13 +52,41 @@ def test_the_units_of_the_site_change_nothing(target, atomic, factor):
 
 
 def test_gradients_equal_finite_differences():
-    check_slopes(moved(CONFIG), sample(), "decoder", step=1e-7)
+    check_slopes(moved(CONFIG), sample(), "directions", step=1e-7)
 
 
 def test_atoms_have_unit_length_under_the_inner_product():
     dictionary = moved(CONFIG, by=1.0)
     squares = torch.einsum("ia,ab,ib->i", dictionary.decoder, dictionary.metric, dictionary.decoder)
     assert_close(squares.detach(), torch.ones(M, dtype=torch.float64))
+
+
+def test_the_learning_rate_is_free_of_the_scale_of_the_site():
+    """Atoms are trained as rows of unit length, so that a step turns them as far at every site."""
+    for factor in (1e-2, 300.0):
+        dictionary = make_dictionary(CONFIG, D, torch.Generator().manual_seed(0), factor * sample(400).float())
+        assert_close(dictionary.directions.norm(dim=1), torch.ones(M), rtol=1e-4, atol=0)
+        assert_close(dictionary.directions @ dictionary.colouring, dictionary.decoder)
+        assert_close(
+            inverse_root(dictionary.metric) @ dictionary.metric.double() @ inverse_root(dictionary.metric),
+            torch.eye(D).double(),
+        )
+        assert float(dictionary.bandwidth) == pytest.approx(0.7) and dictionary.threshold.tolist() == pytest.approx([0.45] * M)
+
+
+def test_atoms_may_be_placed():
+    dictionary, wanted = moved(CONFIG), sample(M)
+    dictionary.place_atoms(wanted)
+    assert_close(
+        atomic_product(dictionary.decoder, wanted, dictionary.metric, normalised=True).diagonal(), torch.ones(M).double()
+    )
+
+
+@pytest.mark.parametrize(("m", "wanted"), [(12, 16 / (2 * math.log(12))), (1, 16 / (2 * math.log(2))), (5000, 1.0)])
+def test_the_usual_l0_is_what_stands_out_of_random_directions(m, wanted):
+    config = ThresholdConfig(n_latents=m)
+    dictionary = make_dictionary(config, 16, torch.Generator(), sample(64, 16).float())
+    assert dictionary.usual_l0 == pytest.approx(wanted)
 
 
 def test_the_metric_inverts_the_second_moment():
@@ -96,7 +126,7 @@ def test_a_change_of_coordinates_changes_no_inner_product():
 
 @pytest.mark.parametrize("name", ["stock", "numba"])
 def test_sparse_kernels_give_the_same(name):
-    config, found = ThresholdConfig(n_latents=96, threshold_init=0.9, bandwidth=0.05), []
+    config, found = ThresholdConfig(n_latents=96, threshold_init=2.5, bandwidth=0.15), []
     for form in (None, get_form(name)):
         dictionary = make_dictionary(config, 8, torch.Generator().manual_seed(0), sample(64, 8).float())
         dictionary.form, x = form, sample(64, 8).float()

@@ -36,6 +36,12 @@ def atomic_metric(sample: Float[Tensor, "n d"] | None, d_in: int) -> Float[Tenso
     return (vectors / values.clamp_min(FLOOR * mean)) @ vectors.T
 
 
+def inverse_root(metric: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """Return T = S^(-1/2), float64: the S-products of rows @ T are the Euclidean ones of rows."""
+    values, vectors = torch.linalg.eigh(metric.double())
+    return (vectors / values.clamp_min(torch.finfo(torch.float64).tiny).sqrt()) @ vectors.T
+
+
 def atomic_product(
     u: Float[Tensor, "n d"], v: Float[Tensor, "m d"], metric: Float[Tensor, "d d"], *, normalised: bool = False
 ) -> Float[Tensor, "n m"]:

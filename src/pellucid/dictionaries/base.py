@@ -212,8 +212,8 @@ class Dictionary(nn.Module):
     def begin_step(self, progress: float) -> None:
         """Hear, before each update, how much of the training is done, from 0 to 1; by default nothing changes."""
 
-    def learn(self, x: Float[Tensor, "n d"], codes: Float[Tensor, "n m"]) -> None:
-        """Take one update for a batch and its codes, where `by_gradient` is False."""
+    def learn(self, x: Float[Tensor, "n d"], forward: Forward) -> None:
+        """Take one update for a batch and what `forward` gave for it, where `by_gradient` is False."""
         raise NotImplementedError
 
     def guide(self, gradient: Float[Tensor, "n d"]) -> None:

@@ -86,6 +86,11 @@ class JumpReluDictionary(UnitAtomDictionary):
         """Window eps of the pseudo-gradients, in the site's units."""
         return self.config.bandwidth * self.input_scale
 
+    @property
+    def usual_l0(self) -> float:
+        """L0 aimed at where the config says nothing."""
+        return math.sqrt(self.d_in)
+
     def encode(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return pre where it exceeds the latent's threshold, else 0."""
         return jump_relu(self.preactivations(x), self.threshold, self.bandwidth)
@@ -106,7 +111,7 @@ class JumpReluDictionary(UnitAtomDictionary):
         l0 = step(forward.pre, threshold, self.bandwidth).sum() / len(forward.reconstruction)
         weight, target = config.l0_coefficient, config.target_l0
         if weight is None:
-            weight, target = 1.0, target or math.sqrt(self.d_in)
+            weight, target = 1.0, target or self.usual_l0
         amount = l0 if target is None else (l0 / target - 1).square()
         return {"sparsity": weight * self.input_scale.square() / self.d_in * amount}
 

@@ -51,7 +51,7 @@ class SnmfDictionary(Dictionary):
             z <- z o sqrt((P+ + z Q-) / (P- + z Q+)),  P = x @ decoder', Q = decoder @ decoder'
             then 0 where z is below `least` of its row's largest
         reconstruction = codes @ decoder
-        learn(x):  moment <- memory * moment + codes' x,  gram <- memory * gram + codes' codes
+        learn(x):  moment <- memory * moment + z' x,  gram <- memory * gram + z' z, z before the cut
                    decoder <- (gram + ridge)^-1 moment, of each row the `winners` largest entries
 
     There is no gradient: `learn` is the whole update, so learning rate, clipping and end-to-end objectives mean nothing
@@ -93,8 +93,7 @@ class SnmfDictionary(Dictionary):
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return the nonnegative codes, those that are next to nothing 0; no gradient flows through them."""
-        codes = self._solved(self.accept(x))
-        return torch.where(codes >= self.config.least * codes.amax(dim=1, keepdim=True), codes, 0.0)
+        return self._cut(self._solved(self.accept(x)))
 
     def decode(self, codes: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
         """Return codes @ decoder."""
@@ -102,15 +101,18 @@ class SnmfDictionary(Dictionary):
 
     def forward(self, x: Float[Tensor, "n d"]) -> Forward:
         """Encode and decode x; SiteError if x does not fit."""
-        codes = self.encode(x)
-        return Forward(self.decode(codes), dense=codes)
+        with torch.no_grad():
+            solved = self._solved(self.accept(x))
+            codes = self._cut(solved)
+        return Forward(self.decode(codes), solved, dense=codes)
 
     @torch.no_grad()
-    def learn(self, x: Float[Tensor, "n d"], codes: Float[Tensor, "n m"]) -> None:
-        """Take the update for a batch and the codes that `encode` gives for it."""
-        x, config = self.accept(x), self.config
+    def learn(self, x: Float[Tensor, "n d"], forward: Forward) -> None:
+        """Take the update for a batch and its pass. Next to nothing is not 0 here: an atom without codes is never used."""
+        x, config, codes = self.accept(x), self.config, forward.pre
         if len(x) == 0:
             return
+        assert codes is not None
         self.moment.mul_(config.memory).add_(codes.T @ x)
         self.gram.mul_(config.memory).add_(codes.T @ codes)
         used = self.gram.diagonal() > LEAST
@@ -128,6 +130,9 @@ class SnmfDictionary(Dictionary):
         self.decoder.copy_(strongest_only(atoms, self.config.share(self.d_in)))
         self.moment.zero_()
         self.gram.zero_()
+
+    def _cut(self, solved: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+        return torch.where(solved >= self.config.least * solved.amax(dim=1, keepdim=True), solved, 0.0)
 
     def _solved(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Return codes > 0 by multiplicative updates from one start: the positive parts of the projections, and a little."""

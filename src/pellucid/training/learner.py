@@ -103,7 +103,7 @@ class Learner:
             self.optimizer.zero_grad(set_to_none=True)  # a gradient is held by one dictionary at a time
             self.dictionary.after_step()
         else:
-            self.dictionary.learn(read, forward.codes)
+            self.dictionary.learn(read, forward)
         with self.group.counting(self.counter, positions):
             l0 = self._count(forward)
         activity = self.group.activity(self.dictionary, l0, float(dead.double().mean()), positions)
