@@ -51,6 +51,11 @@ def test_a_list_is_sorted_as_asked_over_all_its_pages(opened, client, key, sign)
     assert not np.isnan(values[found[: len(known)]]).any(), "latents without the number come last"
 
 
+def test_the_menu_names_the_order_even_where_no_latent_has_that_number(client):
+    html = client.get("/features/local?sort=-intervention").text
+    assert '<option value="-intervention" selected>' in html
+
+
 def test_filters_hold_together_and_are_links(opened, client):
     values = numbers(opened[0])
     html = client.get("/features/local?f=max:10:20&f=firing_rate:0.01:&sort=latent").text

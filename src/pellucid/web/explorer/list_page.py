@@ -49,7 +49,7 @@ def values(run: ExploredRun, name: str, listing: Listing, links: Links) -> dict[
         "scopes": SCOPES,
         "longest": LONGEST_SEARCH,
         "columns": [_heading(name, key, listing, order, links) for key in columns],
-        "sortable": [COLUMNS[key] for key in COLUMNS if statistics.known(key)],
+        "sortable": [COLUMNS[key] for key in COLUMNS if key == order.sort or statistics.known(key)],
         "explainers": features.explainers(),
         "filters": [(one.describe(), one.to_text(), links.features(name, listing.without(one))) for one in listing.filters],
         "rows": lines(features, shown, columns, links, listing, (page - 1) * PAGE_ROWS),
