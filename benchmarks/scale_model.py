@@ -6,13 +6,13 @@
 A case is LATENTSxWIDTHxTOKENS of a TopK dictionary (k = 16, local objective, activations at hand). Predicted and measured:
   payload   bytes given to collective calls by a rank in a step
   wire      bytes that cross the loopback device in a step, all ranks together (others' loopback traffic counts too)
-  state     bytes of a rank's weights, gradients and Adam moments
+  state     bytes of a rank's weights and Adam moments: what is kept from step to step
   peak      growth of a rank's peak resident memory; predicted from a process by itself at the rank's shapes, plus the
             candidates of all ranks
   seconds   a step; predicted from processes by themselves at the rank's shapes, as many at once, plus latency and bytes of
             the rank's calls at what two sizes of plain sums took
-`live codes` is the peak by itself, less state and activations, in [tokens, latents] tensors of floats: what the plan takes
-for the step as it is built.
+`live codes` is the peak by itself, less state, gradients and activations, in [tokens, latents] tensors of floats: what the
+plan takes for the step as it is built.
 """
 
 from __future__ import annotations
@@ -102,11 +102,9 @@ def work(shape: Shape, steps: int) -> dict[str, Any]:
 
 
 def _state(trained: Any) -> int:
-    """Bytes of a learner's weights, gradients and moments, as they lie in memory."""
-    weights = list(trained.dictionary.parameters())
+    """Bytes of a learner's weights and moments, as they lie in memory."""
     moments = [value for slots in trained.optimizer.state.values() for value in slots.values() if value.ndim]
-    held = [*weights, *(weight.grad for weight in weights), *moments]
-    return sum(value.untyped_storage().nbytes() for value in held)
+    return sum(value.untyped_storage().nbytes() for value in [*trained.dictionary.parameters(), *moments])
 
 
 def _sum_seconds(wire: Any, numbers: int) -> float:
@@ -147,13 +145,13 @@ def measure(shape: Shape, steps: int) -> dict[str, Any]:
     predicted = {
         "payload": sum(sum(part) for part in calls(shape).values()),
         "wire": shape.ranks * wire_bytes(shape),
-        "state": 4 * FLOAT * shape.parameters,
+        "state": 3 * FLOAT * shape.parameters,
         "peak": alone["peak"] + candidates(shape),
         "seconds": alone["seconds"] + measured["latency"] * sums + measured["per_byte"] * wire_bytes(shape),
     }
     ratio = {name: round(measured[name] / predicted[name], 4) for name in predicted}
     parts = memory(shape, 1.0)
-    live = (alone["peak"] - predicted["state"] - parts["activations"]) / parts["codes"]
+    live = (alone["peak"] - predicted["state"] - parts["gradients"] - parts["activations"]) / parts["codes"]
     return {"shape": asdict(shape), "predicted": predicted, "measured": {name: measured[name] for name in predicted},
             "measured_over_predicted": ratio, "live_codes": round(live, 2), "alone_seconds": alone["seconds"],
             "latency": measured["latency"], "per_byte": measured["per_byte"]}  # fmt: skip
