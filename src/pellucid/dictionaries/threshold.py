@@ -81,12 +81,12 @@ class ThresholdDictionary(JumpReluDictionary):
     @property
     def encoder_bias(self) -> Float[Tensor, " m"]:  # type: ignore[override]
         """Zero."""
-        return self.decoder.new_zeros(self.n_latents)
+        return self.directions.new_zeros(self.n_latents)
 
     @property
     def decoder_bias(self) -> Float[Tensor, " d"]:  # type: ignore[override]
         """Zero."""
-        return self.decoder.new_zeros(self.d_in)
+        return self.directions.new_zeros(self.d_in)
 
     @property
     def spread(self) -> Float[Tensor, ""]:
