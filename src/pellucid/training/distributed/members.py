@@ -63,7 +63,7 @@ class Members:
             if self.store_at == f"rank {self.rank}":  # the store ends with this process: let the others read it first
                 self._linger()
 
-        with suppress(RankError):
+        with suppress(RankError):  # the others then miss this rank's heartbeat, and its own error is the one to show
             if not self._lost_store:
                 self._with_store(job)
         self._over.set()
