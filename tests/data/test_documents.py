@@ -23,7 +23,8 @@ def parquet_file(path, corpus, field="text"):
 
 
 def saved(path, corpus, split=None):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     rows = datasets.Dataset.from_dict({"text": corpus})
     (rows if split is None else datasets.DatasetDict({split: rows})).save_to_disk(path)
     return path

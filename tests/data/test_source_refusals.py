@@ -109,7 +109,8 @@ def test_unknown_suffixes_and_empty_folders_list_the_known_ones(tmp_path):
 
 
 def test_saved_data_sets(tmp_path):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     path = tmp_path / "saved"
     datasets.Dataset.from_dict({"content": ["a"]}).save_to_disk(path)
     with pytest.raises(DataError, match=r"no field 'text'; its fields: 'content'"):
@@ -124,7 +125,6 @@ def test_saved_data_sets(tmp_path):
 
 
 def test_hub_names(tmp_path, monkeypatch):
-    pytest.importorskip("datasets")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="is no hub name"):
         read("hf:../../etc/passwd")
@@ -134,7 +134,8 @@ def test_hub_names(tmp_path, monkeypatch):
 
 
 def test_an_offline_hub_says_so(monkeypatch):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     asked = {}
 
     def offline(name, subset, **settings):
@@ -153,7 +154,8 @@ def test_an_offline_hub_says_so(monkeypatch):
 
 
 def test_hub_rows_are_read_like_any_other(monkeypatch, corpus):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     rows = datasets.Dataset.from_dict({"text": corpus})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, streaming, **__: rows.to_iterable_dataset() if streaming else rows)
     assert [document.text for document in read("hf:user/name")] == corpus
