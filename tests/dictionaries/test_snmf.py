@@ -102,7 +102,8 @@ def test_batches_find_what_the_whole_matrix_shows():
         codes = dictionary._solved(x)
         moment, gram = dictionary.moment * 0.95 + codes.T @ x, dictionary.gram * 0.95 + codes.T @ codes
         dictionary.learn(x, forward)
-    assert_close(dictionary.moment, moment) and assert_close(dictionary.gram, gram)
+    assert_close(dictionary.moment, moment)
+    assert_close(dictionary.gram, gram)
     assert not torch.equal(before, dictionary.decoder) and not dictionary.decoder.requires_grad
     assert float((dictionary(x).reconstruction - x).norm() / x.norm()) < 0.1
 

@@ -61,17 +61,26 @@ def test_atoms_have_unit_length_under_the_inner_product():
     assert_close(squares.detach(), torch.ones(M, dtype=torch.float64))
 
 
-def test_the_learning_rate_is_free_of_the_scale_of_the_site():
-    """Atoms are trained as rows of unit length, so that a step turns them as far at every site."""
-    for factor in (1e-2, 300.0):
-        dictionary = make_dictionary(CONFIG, D, torch.Generator().manual_seed(0), factor * sample(400).float())
+def test_a_step_turns_the_atoms_as_far_at_every_scale_of_the_site():
+    found = []
+    for factor in (1e-2, 1.0, 300.0):
+        x = factor * sample(400).float()
+        dictionary = make_dictionary(CONFIG, D, torch.Generator().manual_seed(0), x)
         assert_close(dictionary.directions.norm(dim=1), torch.ones(M), rtol=1e-4, atol=0)
-        assert_close(dictionary.directions @ dictionary.colouring, dictionary.decoder)
-        assert_close(
-            inverse_root(dictionary.metric) @ dictionary.metric.double() @ inverse_root(dictionary.metric),
-            torch.eye(D).double(),
-        )
-        assert float(dictionary.bandwidth) == pytest.approx(0.7) and dictionary.threshold.tolist() == pytest.approx([0.45] * M)
+        before, optimizer = dictionary.directions.detach().clone(), torch.optim.Adam([dictionary.directions], lr=0.01, eps=0.0)
+        (dictionary(x).reconstruction - x).square().mean().backward()
+        optimizer.step()
+        dictionary.after_step()
+        found.append((dictionary.directions * before).sum(dim=1).detach())
+        assert bool((found[-1] < 1 - 1e-5).all()), "every atom turns"
+    for moved_by in found[1:]:
+        assert_close(moved_by, found[0], rtol=0, atol=1e-4)
+
+
+def test_the_root_undoes_the_metric():
+    metric = atomic_metric(sample(400), D)
+    root = inverse_root(metric)
+    assert_close(root @ metric @ root, torch.eye(D, dtype=torch.float64))
 
 
 def test_atoms_may_be_placed():
