@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pellucid import DictionaryConfig, FitConfig, Host, TopKConfig
-from pellucid.dictionaries import Dictionary, FiringCounter, make_dictionary
+from pellucid.dictionaries import make_dictionary
 from pellucid.hosts.splice import SharedPass
-from pellucid.kernels import compiled
-from pellucid.kernels.entries import Entries
 from pellucid.kernels.forms import get_form
 from pellucid.training.learner import Learner
+from pellucid.training.stacked import Stack
 
 SHAPES = [
     "256x32x256x8",
@@ -29,80 +28,6 @@ SHAPES = [
 ]
 COUNT = 8
 RATE, CLIP = 1e-4, 10.0
-CODES = 9 << 20
-"""Pre-activations of all dictionaries held at once, as in the kernels for one."""
-
-
-class Stacked:
-    """TopK dictionaries of one shape trained as one problem with block-diagonal codes.
-
-    Row b * n + t of the problem is token t as dictionary b sees it, around its own decoder bias; latent b * m + i is its
-    latent i. So one batched product, one selection and one call of each sparse kernel serve all.
-    """
-
-    def __init__(self, dictionaries: list[Dictionary], k: int) -> None:
-        self.k, self.count = k, len(dictionaries)
-        stacks = zip(*(dictionary.parameters() for dictionary in dictionaries), strict=True)
-        # [b, m, d], [b, m], [b, m, d], [b, d]
-        self.parameters = [torch.stack([each.detach() for each in same]) for same in stacks]
-        for parameter in self.parameters:
-            parameter.requires_grad_()
-        self.latents, self.width = self.parameters[0].shape[1:]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=RATE, fused=True)
-        self.counter = FiringCounter(self.count * self.latents)
-
-    @torch.no_grad()
-    def step(self, x: Tensor) -> list[float]:
-        """Train all on a batch [n, d]; return their losses."""
-        encoder, encoder_bias, decoder, decoder_bias = self.parameters
-        n = len(x)
-        centred = x - decoder_bias.unsqueeze(1)  # [b, n, d]
-        indices, values = self._largest(centred)
-        entries = Entries.of_rows(indices, self.count * self.latents)
-        values = values.reshape(-1).relu()
-        rows = decoder.view(-1, self.width)
-        slope = compiled.decode_rows(entries, values, rows).view(self.count, n, self.width)
-        slope += decoder_bias.unsqueeze(1)
-        slope -= x
-        losses = slope.square().mean((1, 2)).tolist()
-        slope *= 2 / (n * self.width)
-        flat = slope.view(-1, self.width)
-        to_values = compiled.entry_dots(entries, flat, rows).mul_(values > 0)
-        to_bias = compiled.latent_totals(entries, to_values).view_as(encoder_bias)
-        decoder.grad = compiled.latent_sums(entries, values, flat).view_as(decoder)
-        encoder.grad = compiled.latent_sums(entries, to_values, centred.view(-1, self.width)).view_as(encoder)
-        encoder_bias.grad = to_bias
-        decoder_bias.grad = slope.sum(1) - torch.bmm(to_bias.unsqueeze(1), encoder).squeeze(1)
-        self._update(rows)
-        self.counter.update_entries(entries, values)
-        return losses
-
-    def _largest(self, centred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the k largest of each row of the problem, as latents of the problem, and their values."""
-        encoder, encoder_bias = self.parameters[:2]
-        n, none = centred.shape[1], encoder_bias.new_zeros(self.latents)
-        chunk = max(1, min(n, CODES // (self.count * self.latents)))
-        found = []
-        for part in centred.split(chunk, dim=1):
-            pre = torch.baddbmm(encoder_bias.unsqueeze(1), part, encoder.transpose(1, 2))
-            indices, values = compiled.top_rows(pre.view(-1, self.latents), none, self.k)
-            found.append((indices.view(self.count, -1, self.k), values.view(self.count, -1, self.k)))
-        indices = torch.cat([each for each, _ in found], dim=1)  # [b, n, k]
-        indices = indices + (torch.arange(self.count) * self.latents).view(-1, 1, 1)
-        return indices.view(-1, self.k), torch.cat([each for _, each in found], dim=1)
-
-    def _update(self, rows: Tensor) -> None:
-        """Clip each dictionary's gradient, take the optimizer's step, and keep atoms at unit length."""
-        gradients = [cast(Tensor, parameter.grad) for parameter in self.parameters]
-        compiled.remove_parallel(gradients[2].view(-1, self.width), rows)
-        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
-        if bool((norms > CLIP).any()):
-            scale = (CLIP / (norms + 1e-6)).clamp(max=1.0)
-            for gradient in gradients:
-                gradient *= scale.view(-1, *[1] * (gradient.ndim - 1))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        compiled.unit_rows(rows)
 
 
 def one_by_one(shape: tuple[int, int, int, int], sample: Tensor, form: str) -> list[Learner]:
@@ -114,7 +39,7 @@ def one_by_one(shape: tuple[int, int, int, int], sample: Tensor, form: str) -> l
         config = DictionaryConfig(site="0", architecture=TopKConfig(n_latents=latents, k=k), lr=RATE, seed=seed)
         dictionary = make_dictionary(config.architecture, width, torch.Generator().manual_seed(seed), sample)
         fit = FitConfig(dictionaries={"d": config}, clip=CLIP, dead_after=2**40)
-        learners.append(Learner("d", config, fit, host, dictionary.train()))
+        learners.append(Learner(f"d{seed}", config, fit, host, dictionary.train()))
         dictionary.form = get_form(form)
     return learners
 
@@ -126,10 +51,10 @@ def shapes_side_by_side(shapes: list[str], repeats: int) -> list[dict[str, Any]]
 
 def side_by_side(text: str, repeats: int) -> dict[str, Any]:
     """Measure one shape, turn by turn; a turn is as many steps as take about a tenth of a second, at most 50."""
-    latents, width, tokens, k = shape = tuple(int(part) for part in text.split("x"))
+    shape = latents, width, tokens, _ = tuple(int(part) for part in text.split("x"))
     x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(0))
-    plain, numba = (one_by_one(shape, x, form) for form in ("plain", "numba"))
-    stacked = Stacked([learner.dictionary for learner in numba], k)
+    plain, numba, members = (one_by_one(shape, x, form) for form in ("plain", "numba", "numba"))
+    stack = Stack(members)
     batch = cast(SharedPass, SimpleNamespace(rows=lambda _: x, keep=None))
     steps = max(1, min(50, round(2e9 / (COUNT * latents * width * tokens))))
 
@@ -137,7 +62,7 @@ def side_by_side(text: str, repeats: int) -> dict[str, Any]:
         for learner in learners:
             learner.update(batch, None, RATE, 0)
 
-    ways = {"plain": lambda: separate(plain), "numba": lambda: separate(numba), "batched": lambda: stacked.step(x)}
+    ways = {"plain": lambda: separate(plain), "numba": lambda: separate(numba), "stacked": lambda: stack.update(batch, RATE, 0)}
     turns = []
     for _ in range(repeats + 1):
         turn = {}
@@ -150,18 +75,18 @@ def side_by_side(text: str, repeats: int) -> dict[str, Any]:
     turns = turns[1:]  # the first compiles and warms
     seconds = {name: statistics.median(turn[name] for turn in turns) for name in ways}
     apart = "plain" if seconds["plain"] < seconds["numba"] else "numba"
-    ratios = [turn[apart] / turn["batched"] for turn in turns]
+    ratios = [turn[apart] / turn["stacked"] for turn in turns]
     return {
         "shape": text, "dictionaries": COUNT, "separate_form": apart, "separate_seconds": seconds[apart],
-        "batched_seconds": seconds["batched"], "speedup": statistics.median(ratios),
-        "speedup_range": [min(ratios), max(ratios)], "difference": difference(numba, stacked),
+        "stacked_seconds": seconds["stacked"], "speedup": statistics.median(ratios),
+        "speedup_range": [min(ratios), max(ratios)], "difference": difference(numba, members),
     }  # fmt: skip
 
 
-def difference(learners: list[Learner], stacked: Stacked) -> float:
+def difference(apart: list[Learner], stacked: list[Learner]) -> float:
     """Return the largest relative difference |a - b| / |a| (Frobenius) of a parameter trained both ways."""
     found = []
-    for number, learner in enumerate(learners):
-        for mine, theirs in zip(learner.dictionary.parameters(), stacked.parameters, strict=True):
-            found.append(float((mine - theirs[number]).detach().norm() / mine.detach().norm().clamp_min(1e-12)))
+    for one, other in zip(apart, stacked, strict=True):
+        for mine, theirs in zip(one.dictionary.parameters(), other.dictionary.parameters(), strict=True):
+            found.append(float((mine - theirs).detach().norm() / mine.detach().norm().clamp_min(1e-12)))
     return max(found)

@@ -215,7 +215,7 @@ def table(result: dict[str, Any]) -> str:
     for row in result.get("batched", []):
         low, high = row["speedup_range"]
         lines.append(
-            f"  batched {row['shape']:<16} {1e3 * row['separate_seconds']:8.2f} ms apart, {1e3 * row['batched_seconds']:8.2f} "
+            f"  batched {row['shape']:<16} {1e3 * row['separate_seconds']:8.2f} ms apart, {1e3 * row['stacked_seconds']:8.2f} "
             f"ms as one, speedup {row['speedup']:.2f} ({low:.2f}..{high:.2f}), difference {row['difference']:.1e}"
         )
     return "\n".join(lines)

@@ -114,7 +114,7 @@ def _measure(figures: Path) -> None:
 
     def announce(host: Any, learners: Any, positions: int, *rest: Any) -> int:
         size = plain(host, learners, positions, *rest)
-        parts = memory.estimate(host, learners, positions, size)
+        parts = memory.estimate(host, learners, positions, size, *rest[2:])
         found.update(estimate=sum(parts.values()), held=parts["held"], peak=0)
         threading.Thread(target=watch, daemon=True).start()
         return size

@@ -58,7 +58,9 @@ def test_a_fit_estimated_above_the_limit_is_refused(vectors, tmp_path, monkeypat
 
 
 def test_logits_are_made_in_smaller_pieces_where_that_is_enough(vectors, monkeypatch, caplog):
-    monkeypatch.setattr(memory, "estimate", lambda host, learners, positions, mb: {"held": 800 * MIB, "readout": 5 * mb * MIB})
+    monkeypatch.setattr(
+        memory, "estimate", lambda host, learners, positions, mb, *_: {"held": 800 * MIB, "readout": 5 * mb * MIB}
+    )
     monkeypatch.setattr(machine, "resident", lambda: 800 * MIB)
     with caplog.at_level(logging.WARNING, "pellucid"):
         run = vectors("run", memory_limit_mb=1000)

@@ -38,7 +38,7 @@ class FiringCounter:
         fired = codes > 0
         position = torch.arange(1, n + 1, dtype=torch.int32, device=codes.device).unsqueeze(1)
         last = (fired * position).amax(dim=0).long() if n else self.since.new_zeros(self.n_latents)  # 0: did not fire
-        self._count(n, last, fired.sum(dim=0))
+        self.count(n, last, fired.sum(dim=0))
 
     @torch.no_grad()
     def update_entries(self, entries: Entries, values: Float[Tensor, " e"]) -> None:
@@ -50,14 +50,17 @@ class FiringCounter:
         fired = values > 0
         places = torch.where(fired, entries.tokens + 1, 0)  # not picked out: on a GPU the host would wait for their number
         last = self.since.new_zeros(self.n_latents).scatter_reduce_(0, entries.latents, places, "amax")
-        self._count(entries.n_tokens, last, torch.zeros_like(last).scatter_add_(0, entries.latents, fired.long()))
+        self.count(entries.n_tokens, last, torch.zeros_like(last).scatter_add_(0, entries.latents, fired.long()))
 
     def _check(self, n_latents: int) -> None:
         if n_latents != self.n_latents:
             raise ConfigError(f"the counter is for {self.n_latents} latents, got codes of {n_latents}")
 
-    def _count(self, n: int, last: Int[Tensor, " m"], fired: Int[Tensor, " m"]) -> None:
-        """Add n tokens; `last` is the 1-based place of each latent's last firing among them, 0 if it did not fire."""
+    def count(self, n: int, last: Int[Tensor, " m"], fired: Int[Tensor, " m"]) -> None:
+        """Count n more tokens, given how often each latent fired on them.
+
+        `last` is the 1-based place of its last firing among them, 0 if it did not fire.
+        """
         self.since = torch.where(last > 0, n - last, self.since + n)
         self.firings += fired
         self.tokens += n

@@ -122,6 +122,9 @@ class FitConfig(Config):
     """Type of the host's weights; dictionaries are float32."""
     kernels: str = Field("auto", pattern=f"^({'|'.join(['auto', PLAIN, *FORMS])})$")
     """Form of the dictionaries' sparse kernels: 'plain' is dense autograd; 'auto' takes the fastest, measured at the start."""
+    stack: bool = True
+    """Whether TopK dictionaries of one shape with the objective local are updated as one problem where a measurement at the
+    start finds that faster, in a fit of 200 updates or more on one process; they may then round otherwise than alone."""
     store: StoreConfig = StoreConfig()
     """Where activations are kept, so that a second fit need not run the host."""
     parallel: Literal["data", "latents", "sites"] = "data"

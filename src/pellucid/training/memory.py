@@ -17,6 +17,7 @@ from pellucid.kernels import stock
 from pellucid.kernels.sparse import CHUNK_NUMBERS, CHUNK_TOKENS
 from pellucid.training.config import FitConfig
 from pellucid.training.learner import Learner
+from pellucid.training.stacked import Stack
 
 NUMBER = 4
 """Bytes of a float32."""
@@ -39,15 +40,17 @@ EVERY = 1.0
 """Seconds between looks at it."""
 
 
-def estimate(host: Host, learners: Sequence[Learner], positions: int, logits_mb: int) -> dict[str, int]:
+def estimate(
+    host: Host, learners: Sequence[Learner], positions: int, logits_mb: int, stacks: Sequence[Stack] = ()
+) -> dict[str, int]:
     """Return bytes by use at the peak of a fit whose updates see so many positions: `held` is there already.
 
-    optimizer: two moments a weight. gradients: one dictionary's at a time (the compiled kernels keep theirs by shape), with
-    the normalised atoms of those that have them. captured: rows of sites, twice. splice: what the backward pass of the later
-    blocks needs, per block and position four times its input and output widths (measured on gated MLP blocks). The
-    largest of three that follow each other: codes, dense or a chunk of pre-activations and what is kept of it; readout,
-    five pieces of logits, and the teacher's log-probabilities where dictionaries share them; pass, temporaries of a block of
-    the host. store: shards being written and the rows of a batch read ahead. heap: HEAP of all that.
+    optimizer: two moments a weight. gradients: one dictionary's or one stack's at a time (the compiled kernels keep theirs
+    by shape), with the normalised atoms of those that have them. captured: rows of sites, twice. splice: what the backward
+    pass of the later blocks needs, per block and position four times its input and output widths (measured on gated MLP
+    blocks). The largest of three that follow each other: codes, dense or a chunk of pre-activations and what is kept of it;
+    readout, five pieces of logits, and the teacher's log-probabilities where dictionaries share them; pass, temporaries of a
+    block of the host. store: shards being written and the rows of a batch read ahead. heap: HEAP of all that.
     """
     fit = learners[0].fit
     spliced = [learner for learner in learners if learner.config.starts_runs]
@@ -57,12 +60,12 @@ def estimate(host: Host, learners: Sequence[Learner], positions: int, logits_mb:
     rows = sum(sites.values()) * positions * NUMBER
     parts = {
         "optimizer": 2 * NUMBER * sum(_parameters(learner) for learner in fresh),
-        "gradients": _gradients(learners),
+        "gradients": max([_gradients(learners), *(NUMBER * stack.numbers for stack in stacks)]),
         "captured": 2 * rows,
         "splice": max((_suffix_numbers(host, learner) for learner in spliced), default=0) * positions * NUMBER,
     }
     in_turn = {
-        "codes": max(_codes(learner, positions) for learner in learners),
+        "codes": max([_codes(learner, positions) for learner in learners] + [_stacked(stack, positions) for stack in stacks]),
         "readout": _readout(host, spliced, positions, logits_mb) if spliced else 0,
         "pass": 4 * NUMBER * positions * _widest(host),
     }
@@ -98,6 +101,12 @@ def _codes(learner: Learner, positions: int) -> int:
         return round(tensors * NUMBER * positions * m) + (chunk if dictionary.form is not None else 0)
     gathered = 2 * NUMBER * min(stock.GATHERED, positions * k * d) if dictionary.form is stock else 0
     return chunk + gathered + positions * (ENTRY * k + 6 * NUMBER * d)
+
+
+def _stacked(stack: Stack, positions: int) -> int:
+    """Bytes for pre-activations, codes and rows of a stack's turn."""
+    rows = positions * stack.count
+    return NUMBER * 2 * CHUNK_NUMBERS + rows * (ENTRY * stack.k + 6 * NUMBER * stack.width)
 
 
 def _readout(host: Host, spliced: Sequence[Learner], positions: int, logits_mb: int) -> int:
@@ -181,16 +190,18 @@ def stopped(reason: str, step: int, steps: int, logits_mb: int | None) -> str:
     )
 
 
-def announce(host: Host, learners: Sequence[Learner], positions: int, limit: Limit, logits_mb: int) -> int:
+def announce(
+    host: Host, learners: Sequence[Learner], positions: int, limit: Limit, logits_mb: int, stacks: Sequence[Stack] = ()
+) -> int:
     """Log the estimate and return the size of a piece of logits in MiB with which the fit fits.
 
     It is halved from `logits_mb` on as long as that is needed and there are logits. Raises ConfigError if nothing fits.
     """
     size = logits_mb
-    parts = estimate(host, learners, positions, size)
+    parts = estimate(host, learners, positions, size, stacks)
     while limit.known and "readout" in parts and sum(parts.values()) > limit.bytes and size >= 2 * LEAST_LOGITS_MB:
         size //= 2
-        parts = estimate(host, learners, positions, size)
+        parts = estimate(host, learners, positions, size, stacks)
     log.info("memory estimate: %s MiB (%s)", f"{sum(parts.values()) / MIB:,.0f}", listed(parts))
     limit.refuse(parts)
     _warn_of_gpu(host.device, sum(parts.values()) - parts["held"])

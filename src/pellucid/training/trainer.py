@@ -19,6 +19,7 @@ from pellucid.core.provenance import environment
 from pellucid.data import Batch, DataSource, load_text
 from pellucid.dictionaries import load_dictionary, make_dictionary, save_dictionary
 from pellucid.hosts import Host, Site
+from pellucid.hosts.splice import SharedPass
 from pellucid.hosts.weights import site_weights
 from pellucid.kernels.ceiling import ceiling
 from pellucid.kernels.divergence import Teacher
@@ -27,10 +28,11 @@ from pellucid.training.config import CHANGEABLE, DictionaryConfig, FitConfig
 from pellucid.training.distributed import Alone, Silent, joined, local_device
 from pellucid.training.guidance import check_labels, loss_gradient
 from pellucid.training.interrupt import interruptible
-from pellucid.training.kernels import settle
 from pellucid.training.learner import Learner, check_width
 from pellucid.training.places import Place, check_places, find_place, find_places, written_at
 from pellucid.training.schedule import learning_rate
+from pellucid.training.settled import Settled, settle
+from pellucid.training.stacked import Stack
 from pellucid.training.stored import open_passes
 from pellucid.training.timing import Timing
 from pellucid.training.warm_start import rebuilt
@@ -97,6 +99,7 @@ class Trainer:
         take = partial(self.group.batch, data)
         self.passes = open_passes(config, host, data, places, self.timing, take, ranks=self.group.size)
         self.logits_mb = config.logits_mb
+        self.stacks: list[Stack] = []
         self.limit = memory.Limit(config, host.device)
         self.learners = self._learners(places)
         self.spliced = [learner for learner in self.learners if learner.objective.splices]
@@ -108,11 +111,11 @@ class Trainer:
         """Train to the end, writing metrics and checkpoints, then the dictionaries."""
         offset = self._resume()
         tokens = self.config.batch_rows * self.data.positions_per_row
-        kernels = self._settled(tokens)
-        self.logits_mb = self._fitted(tokens)
+        settled = settle(self.config, self.run, self.host, self.learners, self.group, self.limit, tokens, self.steps)
+        self.logits_mb, self.stacks = settled.logits_mb, settled.stacks
         if self.group.writes:
             folder.claim(self.run, self.config)
-            self._write_provenance(kernels)
+            self._write_provenance(settled)
         metrics = self.group.lines(self.run / "metrics.jsonl", offset)
         last_saved = time.monotonic()
         title = f"training {len(self.learners)} dictionaries"
@@ -158,13 +161,13 @@ class Trainer:
         gradients = {site: loss_gradient(shared, site) for site in self.guided}
         shared_seconds = time.monotonic() - started
         lines: list[dict[str, Any]] = []
+        stacked = self._stacked(shared)
         for learner in self.learners:
             begun = time.monotonic()
-            peak, final = learner.config.lr, self.config.final_lr
-            rate = learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
-            with self.timing.during("dictionary"):
-                progress = self.step / self.steps
-                logged = learner.update(shared, teacher, rate, self.step, progress, gradients.get(learner.site))
+            if (logged := stacked.get(learner.name)) is None:
+                with self.timing.during("dictionary"):
+                    progress, gradient = self.step / self.steps, gradients.get(learner.site)
+                    logged = learner.update(shared, teacher, self._rate(learner), self.step, progress, gradient)
             lines.append({"dictionary": learner.name, **logged})
             if "l0" in logged:  # not in a dropped update
                 self.timing.count("dictionary", self.work.update(learner, float(logged["l0"]), len(shared.rows(learner.site))))
@@ -178,6 +181,21 @@ class Trainer:
         for line in self.group.gather_lines(lines) if due else events:
             metrics.write(step=self.step, tokens=seen, **line)
         return f"loss {lines[0]['loss']:.4g}" if "event" not in lines[0] else str(lines[0]["event"])
+
+    def _rate(self, learner: Learner) -> float:
+        peak, final = learner.config.lr, self.config.final_lr
+        return learning_rate(self.step, peak=peak, warmup=self.warmup, total=self.steps, final=final)
+
+    def _stacked(self, shared: SharedPass) -> dict[str, dict[str, Any]]:
+        """Update the stacks; return what to log of every dictionary that needs no update by itself any more."""
+        logged: dict[str, dict[str, Any]] = {}
+        for stack in self.stacks:
+            begun = time.monotonic()
+            with self.timing.during("dictionary"):
+                logged |= stack.update(shared, self._rate(stack.learners[0]), self.step, self.step / self.steps)
+            for learner in stack.learners:
+                learner.seconds += (time.monotonic() - begun) / len(stack.learners)
+        return logged
 
     def _learners(self, places: dict[str, Place]) -> list[Learner]:
         samples = self.passes.samples(list(dict.fromkeys(site for place in places.values() for site in place.sites)))
@@ -232,42 +250,11 @@ class Trainer:
         log.info("resuming %s at step %d of %d", self.run, self.step, self.steps)
         return state["metrics_offset"]
 
-    def _settled(self, tokens: int) -> dict[str, str]:
-        """Give every dictionary the kernels it trains with: those that an earlier part of this fit used, if any.
-
-        Rank 0 measures for all, because other kernels round otherwise.
-        """
-        written = self.run / "provenance.json"
-
-        def first() -> dict[str, str]:
-            kept = files.read_json(written).get("kernels", {}) if written.exists() else {}
-            return {**kept, **settle(self.learners, tokens, self.config.kernels, kept)}
-
-        found = settle(self.learners, tokens, self.config.kernels, self.group.on_first(first))
-        lines = self.group.gather_lines([{"dictionary": name, "kernels": form} for name, form in found.items()])
-        return {line["dictionary"]: line["kernels"] for line in lines}
-
-    def _fitted(self, tokens: int) -> int:
-        """Return the MiB of logits made at once: at most those of an earlier part of this fit; ConfigError if nothing fits."""
-        written = self.run / "provenance.json"
-
-        def first() -> int:
-            kept = (
-                files.read_json(written).get("logits_mb", self.config.logits_mb) if written.exists() else self.config.logits_mb
-            )
-            return memory.announce(self.host, self.learners, tokens, self.limit, min(kept, self.config.logits_mb))
-
-        found = self.group.on_first(first)
-        if not self.group.writes:
-            self.limit.refuse(memory.estimate(self.host, self.learners, tokens, found))
-        return found
-
-    def _write_provenance(self, kernels: dict[str, str]) -> None:
+    def _write_provenance(self, settled: Settled) -> None:
         places = find_places(self.host, self.config.dictionaries).values()
         hosts = {str(site): self.host.weights_digest(site) for place in places for site in place.sites}
         record: dict[str, Any] = {"host": self.host.name, "host_weights_sha256": hosts, "data": self.data.describe()}
-        record |= {"ranks": self.group.size, "parallel": self.group.mode, "kernels": kernels}
-        record |= {"logits_mb": self.logits_mb, **environment()}
+        record |= {"ranks": self.group.size, "parallel": self.group.mode, **settled.record(), **environment()}
         files.write_json(self.run / "provenance.json", record)
 
     def _finish(self) -> None:
