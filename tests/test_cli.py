@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -42,6 +44,17 @@ def test_help_of_fit_explains_every_setting_of_every_architecture(capsys):
         for setting, field in kind.Config.model_fields.items():
             if setting != "kind":
                 assert f"{setting} (default {field.default}): {' '.join(field.description.split())}" in out
+
+
+def test_a_reader_that_stops_early_gets_no_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pellucid", "explain", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
 
 
 def test_a_word_that_begins_several_verbs_lists_them(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -21,8 +22,17 @@ V = TypeVar("V", bound=Verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one verb; return the exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C, 141 if no one reads on."""
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `pellucid fit --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again at its end
+        return 141
+
+
+def _run(arguments: list[str]) -> int:
     to_stderr()
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
