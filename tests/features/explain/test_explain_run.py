@@ -6,6 +6,7 @@ import shutil
 import pytest
 from tests.features.explain.planted import completion, endpoint
 
+from pellucid.cli.explain import _described
 from pellucid.core.errors import FileFormatError, PellucidError, RunError
 from pellucid.features.explain.contexts import ContextConfig
 from pellucid.features.explanations import EXPLANATIONS, ExplainConfig, explain_run, read_explanations
@@ -46,6 +47,7 @@ def test_explanations_are_scored_kept_and_not_made_twice(run, tiny):
         assert row["embedding"] is None and 0 <= row["detection_shuffled"] <= 1
     written = json.loads((run / "explanations" / "d" / "summary.json").read_text())["pattern"]
     assert written["scores"]["detection"]["n"] == len(table)
+    assert _described(written).startswith(f"{len(table)} latents explained") and "; detection 0." in _described(written)
 
     lines = (run / "explanations" / "d" / "work" / "pattern.jsonl").read_bytes()
     explain_run(run, config(), host=tiny[0], data=tiny[1])
