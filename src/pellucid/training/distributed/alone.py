@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from pellucid.core.logging import JsonLines, Ticker
 from pellucid.data import Batch, DataSource
 from pellucid.dictionaries import Dictionary, FiringCounter
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
-    from pellucid.training.learner import Learner
+from pellucid.training.config import FitConfig
+from pellucid.training.distributed.trainee import Trainee
 
 T = TypeVar("T")
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -163,7 +161,7 @@ class Alone:
         """Return on every rank the lines that all dictionaries of the fit gave, given those of this rank's."""
         return lines
 
-    def gather(self, learners: Sequence[Learner]) -> State | None:
+    def gather(self, learners: Sequence[Trainee]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
         return state_of(learners)
 
@@ -171,7 +169,7 @@ class Alone:
         """Return on every rank what `load` reads on rank 0."""
         return load()
 
-    def restore(self, learners: Sequence[Learner], state: State) -> None:
+    def restore(self, learners: Sequence[Trainee], state: State) -> None:
         """Let this rank's learners go on from a state of all."""
         tensors, plain = state
         for learner in learners:
@@ -179,17 +177,17 @@ class Alone:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             learner.load_state(self.part(own, learner), plain[learner.name])
 
-    def part(self, tensors: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
+    def part(self, tensors: dict[str, Tensor], learner: Trainee) -> dict[str, Tensor]:
         """Return this rank's part of a learner's saved tensors."""
         return tensors
 
-    def trained(self, learners: Sequence[Learner]) -> Iterator[Trained]:
+    def trained(self, learners: Sequence[Trainee]) -> Iterator[Trained]:
         """Yield every dictionary of the fit, whole, on the rank that writes; nothing elsewhere."""
         for learner in learners:
             yield Trained(learner.name, learner.dictionary, learner.warm_start_tokens, learner.seconds, learner.watch.skipped)
 
 
-def state_of(learners: Sequence[Learner]) -> State:
+def state_of(learners: Sequence[Trainee]) -> State:
     """Return the state of these learners."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}

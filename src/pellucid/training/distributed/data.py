@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pellucid.data import Batch, DataSource
 from pellucid.dictionaries import Dictionary, FiringCounter
+from pellucid.training.config import FitConfig
 from pellucid.training.distributed.alone import Positions, bounds
 from pellucid.training.distributed.ranks import Ranks
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
 
 
 class DataRanks(Ranks):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.distributed import PrefixStore, Store, TCPStore
@@ -17,6 +17,7 @@ from pellucid.core.errors import ConfigError, RankError
 from pellucid.core.logging import log
 from pellucid.core.provenance import versions
 from pellucid.training import folder
+from pellucid.training.config import FitConfig
 from pellucid.training.distributed.alone import Alone
 from pellucid.training.distributed.data import DataRanks
 from pellucid.training.distributed.latents import LatentRanks
@@ -25,9 +26,6 @@ from pellucid.training.distributed.ranks import Ranks
 from pellucid.training.distributed.sites import SiteRanks
 from pellucid.training.distributed.terminated import terminated
 from pellucid.training.distributed.wire import Wire
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
 
 MODES: dict[str, type[Ranks]] = {"data": DataRanks, "latents": LatentRanks, "sites": SiteRanks}
 """`parallel` of a fit -> what its ranks do."""

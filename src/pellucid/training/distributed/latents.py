@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pellucid.dictionaries import Dictionary
+from pellucid.training.config import FitConfig
 from pellucid.training.distributed.alone import Positions, State, bounds
 from pellucid.training.distributed.ranks import Ranks
 from pellucid.training.distributed.sharded import SHARDED, SPLIT
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
-    from pellucid.training.learner import Learner
+from pellucid.training.distributed.trainee import Trainee
 
 
 class LatentRanks(Ranks):
@@ -60,7 +58,7 @@ class LatentRanks(Ranks):
         """Return the parameters without a row per latent."""
         return {name: value for name, value in dictionary.named_parameters() if name not in SPLIT}
 
-    def gather(self, learners: Sequence[Learner]) -> State | None:
+    def gather(self, learners: Sequence[Trainee]) -> State | None:
         """Return the state of all learners, latents of all ranks put together, on the rank that writes; None elsewhere."""
         self.check_same(learners)
         tensors: dict[str, Tensor] = {}
@@ -73,7 +71,7 @@ class LatentRanks(Ranks):
                     tensors[f"{learner.name}/{key}"] = whole
         return (tensors, plain) if self.writes else None
 
-    def _whole(self, value: Tensor, learner: Learner) -> Tensor | None:
+    def _whole(self, value: Tensor, learner: Trainee) -> Tensor | None:
         """Put together a tensor with a row per latent, on rank 0."""
         m = learner.config.architecture.n_latents
         parts = [bounds(m, rank, self.size) for rank in range(1, self.size)]
@@ -81,7 +79,7 @@ class LatentRanks(Ranks):
         others = self.wire.to_first(value, sources)
         return torch.cat([value.detach().cpu(), *others]) if self.writes else None
 
-    def part(self, tensors: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
+    def part(self, tensors: dict[str, Tensor], learner: Trainee) -> dict[str, Tensor]:
         """Return this rank's latents of a learner's saved tensors."""
         rows = bounds(learner.config.architecture.n_latents, self.rank, self.size)
         return {key: value[rows].clone() if _is_split(key, learner) else value for key, value in tensors.items()}
@@ -91,7 +89,7 @@ def _square(gradient: Tensor) -> Tensor:
     return gradient.detach().double().square().sum().cpu()
 
 
-def _is_split(key: str, learner: Learner) -> bool:
+def _is_split(key: str, learner: Trainee) -> bool:
     """True if a tensor of a learner's state has a row per latent."""
     kind, name = key.split(".", 1)
     if kind == "counter":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,13 +15,11 @@ from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import JsonLines, Ticker
 from pellucid.dictionaries import ARCHITECTURES, Dictionary
 from pellucid.dictionaries.registry import empty_dictionary
+from pellucid.training.config import FitConfig
 from pellucid.training.distributed.alone import Alone, Silent, State, Trained
 from pellucid.training.distributed.members import Members, agree
+from pellucid.training.distributed.trainee import Trainee
 from pellucid.training.distributed.wire import Wire
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
-    from pellucid.training.learner import Learner
 
 T = TypeVar("T")
 
@@ -78,12 +76,12 @@ class Ranks(Alone):
         """Return what writes metrics, on the rank that writes."""
         return super().lines(path, offset) if self.writes else Silent()
 
-    def gather(self, learners: Sequence[Learner]) -> State | None:
+    def gather(self, learners: Sequence[Trainee]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
         self.check_same(learners)
         return super().gather(learners) if self.writes else None
 
-    def check_same(self, learners: Sequence[Learner]) -> None:
+    def check_same(self, learners: Sequence[Trainee]) -> None:
         """Raise RankError if weights that every rank holds are not the same bits everywhere."""
         held = {learner.name: self.on_all(learner.dictionary) for learner in learners}
         found = self.wire.gather_json({name: sha256_tensors(tensors) for name, tensors in held.items()})
@@ -111,7 +109,7 @@ class Ranks(Alone):
         tensors = found[0] if found is not None else _empty(described[0])
         return {name: self.wire.spread(tensors[name]) for name, _, _ in described[0]}, described[1]
 
-    def trained(self, learners: Sequence[Learner]) -> Iterator[Trained]:
+    def trained(self, learners: Sequence[Trainee]) -> Iterator[Trained]:
         """Yield every dictionary of the fit, whole, on the rank that writes; nothing elsewhere."""
         found = self.gather(learners)
         if found is None:

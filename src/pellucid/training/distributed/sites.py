@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from pellucid.training.config import FitConfig
 from pellucid.training.distributed.alone import State, state_of
 from pellucid.training.distributed.ranks import Ranks
-
-if TYPE_CHECKING:
-    from pellucid.training.config import FitConfig
-    from pellucid.training.learner import Learner
+from pellucid.training.distributed.trainee import Trainee
 
 
 class SiteRanks(Ranks):
@@ -45,7 +43,7 @@ class SiteRanks(Ranks):
         found = [line for part in self.wire.gather_json(lines) for line in part]
         return sorted(found, key=lambda line: order.index(line["dictionary"]))
 
-    def gather(self, learners: Sequence[Learner]) -> State | None:
+    def gather(self, learners: Sequence[Trainee]) -> State | None:
         """Return the state of all learners on the rank that writes; None elsewhere."""
         tensors, plain = state_of(learners)
         manifest = [[name, list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()]
