@@ -106,7 +106,8 @@ def _codes(learner: Learner, positions: int) -> int:
 def _stacked(stack: Stack, positions: int) -> int:
     """Bytes for pre-activations, codes and rows of a stack's turn."""
     rows = positions * stack.count
-    return NUMBER * 2 * CHUNK_NUMBERS + rows * (ENTRY * stack.k + 6 * NUMBER * stack.width)
+    chunk = 2 * NUMBER * stack.latents * min(rows, stack.chunk * stack.count)
+    return chunk + rows * (ENTRY * stack.k + 6 * NUMBER * stack.width)
 
 
 def _readout(host: Host, spliced: Sequence[Learner], positions: int, logits_mb: int) -> int:

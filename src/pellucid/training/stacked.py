@@ -76,6 +76,11 @@ class Stack:
         """Weights of all its dictionaries."""
         return sum(parameter.numel() for parameter in self.parameters)
 
+    @property
+    def chunk(self) -> int:
+        """Tokens whose pre-activations are made at once."""
+        return max(1, CHUNK_NUMBERS // 2 // (self.count * self.latents))
+
     def _own(self, name: str) -> list[Tensor]:
         return [getattr(learner.dictionary, name) for learner in self.learners]
 
@@ -154,9 +159,8 @@ class Stack:
         """Return the k largest of each row of the problem, as latents of the problem [b * n, k], and their codes."""
         encoder, encoder_bias = self.parameters[:2]
         none = encoder_bias.new_zeros(self.latents)
-        chunk = max(1, CHUNK_NUMBERS // 2 // (self.count * self.latents))
         found = []
-        for part in centred.split(chunk, dim=1):
+        for part in centred.split(self.chunk, dim=1):
             pre = torch.baddbmm(encoder_bias.unsqueeze(1), part, encoder.transpose(1, 2))
             indices, values = self.form.top_rows(pre.view(-1, self.latents), none, self.k)
             found.append((indices.view(self.count, -1, self.k), values.view(self.count, -1, self.k)))
