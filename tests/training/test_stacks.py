@@ -15,7 +15,7 @@ from pellucid.core.errors import NumericsError
 from pellucid.dictionaries import make_dictionary
 from pellucid.hosts.splice import SharedPass
 from pellucid.kernels.forms import get_form
-from pellucid.training import fit, stacking
+from pellucid.training import fit, stacked, stacking
 from pellucid.training.learner import Learner
 from pellucid.training.stacked import Stack, alike
 from pellucid.training.stacking import make_stacks
@@ -83,9 +83,12 @@ def test_stacked_updates_are_those_of_each_dictionary_by_itself(form, clip, step
         assert mine.counter.tokens == theirs.counter.tokens == steps * 30
 
 
-def test_gradients_of_a_step_are_those_of_autograd_on_dense_codes():
+@pytest.mark.parametrize("chunk", [30, 7])
+def test_gradients_of_a_step_are_those_of_autograd_on_dense_codes(monkeypatch, chunk):
     learners = _learners(form="plain")
     stack, batch = Stack(learners), _batch(0)
+    monkeypatch.setattr(stacked, "CHUNK_NUMBERS", 2 * 3 * 40 * chunk)
+    assert stack.chunk == chunk
     with torch.no_grad():
         stack._gradients(torch.stack([batch.rows(learner.site) for learner in learners]))
     for number, learner in enumerate(learners):
