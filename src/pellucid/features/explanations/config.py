@@ -31,6 +31,9 @@ class ExplainConfig(Config):
     """Held-out rows of text that contexts to score on are taken from, at most (default: all)."""
     contexts: ContextConfig = ContextConfig()
     """How text is cut and how many contexts a latent has."""
+    rule_entries: int = Field(0, ge=0)
+    """pattern: words, texts and pairs of a rule in which tokens count in part, at most; such a rule is taken where it tells
+    more than a short one, and is long. 0: short rules alone."""
     model: str = "smollm2"
     """Catalogue name or folder of the causal language model of local, surprisal and intervention."""
     embedding_model: str = ""

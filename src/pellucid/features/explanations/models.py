@@ -10,6 +10,7 @@ from pellucid.core.errors import ConfigError
 from pellucid.data import DataSource
 from pellucid.dictionaries import Dictionary
 from pellucid.features.explain import EXPLAINERS, Explainer
+from pellucid.features.explain.pattern import SearchConfig
 from pellucid.features.explanations.config import ExplainConfig
 from pellucid.features.language import CausalModel, Endpoint, LanguageModel
 from pellucid.features.scores import SCORES, Scorer
@@ -58,7 +59,8 @@ class Models:
 
     def explainer(self) -> Explainer:
         """Return the explainer."""
-        return EXPLAINERS[self.config.explainer](self.language_model(self.config.explainer))
+        search = SearchConfig(max_entries=self.config.rule_entries)
+        return EXPLAINERS[self.config.explainer](self.language_model(self.config.explainer), search)
 
     def scorers(self, name: str, dictionary: tuple[Dictionary, Site], data: DataSource) -> list[Scorer]:
         """Return the scores wanted, for one dictionary."""

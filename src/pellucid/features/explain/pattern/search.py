@@ -34,8 +34,9 @@ class SearchConfig(Config):
     """Weight of being right on the very token; the rest is for the context as a whole."""
     short_from: int = 400
     """Contexts of either kind, drawn evenly, that a short rule is made from at most: more hardly change it."""
-    max_entries: int = 300
-    """Words, texts and pairs of a graded rule at most; 0: short rules alone."""
+    max_entries: int = 0
+    """Words, texts and pairs of a graded rule at most; 0: short rules alone. With 300, rules tell a little more and are
+    several times as long as a person reads."""
     grading_cost: float = 0.02
     """Balanced accuracy by which a graded rule must be better than the short one."""
 
