@@ -19,16 +19,10 @@ def find_rule(shown: Contexts, config: SearchConfig | None = None) -> Rule:
     half, rest = (Contexts(shown.firing[k::2], shown.silent[k::2]) for k in (0, 1))
     if config.max_entries and half.firing and half.silent and rest.firing and rest.silent:
         graded = joined(find_graded(half, config.max_entries))
-        short = find_short(_fewer(half, config), config)
+        short = find_short(half, config)
         if accuracy(graded, rest) > accuracy(short, rest) + config.grading_cost:
             return joined(find_graded(shown, config.max_entries))
-    return find_short(_fewer(shown, config), config)
-
-
-def _fewer(shown: Contexts, config: SearchConfig) -> Contexts:
-    """Every n-th context, so that strong and weak ones are as frequent as before."""
-    steps = [max(1, -(-len(contexts) // config.short_from)) for contexts in (shown.firing, shown.silent)]
-    return Contexts(shown.firing[:: steps[0]], shown.silent[:: steps[1]])
+    return find_short(shown, config)
 
 
 def accuracy(rule: Rule, contexts: Contexts) -> float:

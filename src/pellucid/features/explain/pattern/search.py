@@ -32,8 +32,6 @@ class SearchConfig(Config):
     """Firing contexts that a clause must newly cover."""
     localised: float = 0.5
     """Weight of being right on the very token; the rest is for the context as a whole."""
-    short_from: int = 400
-    """Contexts of either kind, drawn evenly, that a short rule is made from at most: more hardly change it."""
     max_entries: int = 0
     """Words, texts and pairs of a graded rule at most; 0: short rules alone. With 300, rules tell a little more and are
     several times as long as a person reads."""
