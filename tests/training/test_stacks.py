@@ -147,15 +147,18 @@ def test_only_dictionaries_of_one_shape_and_rate_are_stacked(monkeypatch):
     config = learners[0].fit
     for number, learner in enumerate(learners):
         learner.name = f"d{number}"
-    named = lambda **changes: [  # noqa: E731
-        [learner.name for learner in stack.learners]
-        for stack in make_stacks(config.model_copy(update=changes), learners, 30, changes.pop("steps", 200), None)
-    ]
+
+    def named(steps=200, kept=None, **changes):
+        stacks = make_stacks(config.model_copy(update=changes), learners, 30, steps, kept)
+        return [[learner.name for learner in stack.learners] for stack in stacks]
+
     assert named() == [["d0", "d1"], ["d2", "d3"], ["d5", "d6"]]
     assert named(stack=False) == named(kernels="plain") == named(steps=199) == []
-    assert [
-        [learner.name for learner in stack.learners] for stack in make_stacks(config, learners, 30, 200, [["d5", "d6"]])
-    ] == [["d5", "d6"]]
+    assert named(kept=[["d5", "d6"]]) == [["d5", "d6"]]
+    for learner in learners[5:]:
+        learner.group.mode = "data"
+    assert named(kept=[["d0", "d1"], ["d5", "d6"]]) == [["d0", "d1"]], "ranks that share out rows add their gradients up"
+    assert named(kept=[["d0", "on another rank"]]) == []
 
 
 @pytest.mark.parametrize(

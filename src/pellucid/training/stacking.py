@@ -36,11 +36,12 @@ def make_stacks(
     """Stack the dictionaries of equal shape where that was measured to be faster; return the stacks.
 
     `positions` are the tokens of an update, `steps` the updates of the fit. `kept`: the names stacked in an earlier part of
-    the same fit, which hold for this one, so that it goes on with the same sums; None if there was none.
+    the same fit, which hold for this one, so that it goes on with the same sums; None if there was none. Where the fit goes
+    on over several ranks, which share out rows or latents, its dictionaries are updated by themselves.
     """
     if kept is not None:
-        named = {learner.name: learner for learner in learners}
-        return [Stack([named[name] for name in names]) for names in kept]
+        named = {learner.name: learner for learner in learners if alike(learner) is not None}
+        return [Stack([named[name] for name in names]) for names in kept if all(name in named for name in names)]
     wanted = config.stack and config.kernels in ("auto", FORM) and steps >= LEAST_UPDATES
     if not wanted or FORM not in usable(torch.device("cpu"), torch.float32):
         return []
