@@ -112,10 +112,11 @@ class Stack:
         """
         for learner in self.learners:
             learner.dictionary.begin_step(progress)
-        dead = torch.stack([learner.counter.dead(learner.fit.dead_after) for learner in self.learners])
+        if any(bool(learner.counter.dead(learner.fit.dead_after).any()) for learner in self.learners):
+            return {}
         rows = {learner.site: shared.rows(learner.site).float() for learner in self.learners}
         positions = [self._finite(rows[learner.site], learner, shared, step) for learner in self.learners]
-        if bool(dead.any()) or not all(positions):
+        if not all(positions):
             return {}
         x = torch.stack([rows[learner.site] for learner in self.learners])
         entries, values, losses = self._gradients(x)
