@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.data.stores import fill, identity, writer
+
+from pellucid.data.store import ActivationStore
 
 
 def word_tokenizer(eos: str | None = "<eos>", bos: str | None = None, words: int = 6000):
@@ -48,3 +51,10 @@ def corpus_file(tmp_path, corpus):
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"text": text, "number": n}) + "\n" for n, text in enumerate(corpus)))
     return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A finished store of six shards."""
+    fill(writer(tmp_path / "s")).close(finish=True)
+    return ActivationStore(tmp_path / "s", identity())
