@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.stored import STEPS
 
 HERE = Path(__file__).parent
 LONG = 120.0
@@ -102,5 +103,16 @@ def fitted(small, tmp_path) -> Any:
 
     def run(name: str = "run", *, data: Any = None, host: Any = None, **changes: Any) -> Path:
         return fit(small.config(**changes), tmp_path / name, host=host or small.host(), data=data or small.Tokens())
+
+    return run
+
+
+@pytest.fixture
+def stored(fitted, small, tmp_path):
+    """stored(name, store settings, **changes) -> weights of a fit with a store in tmp_path / 'store'."""
+
+    def run(name, store=None, **changes):
+        settings = {"folder": str(tmp_path / "store"), **(store or {})}
+        return small.weights(fitted(name, **{"steps": STEPS, "store": settings, "checkpoint_seconds": 1e6, **changes}))
 
     return run
