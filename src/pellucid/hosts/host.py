@@ -13,6 +13,7 @@ from pellucid.core.errors import SiteError, did_you_mean
 from pellucid.core.files import sha256_tensors
 from pellucid.core.logging import log
 from pellucid.hosts.hooks import Stop, frozen, visiting
+from pellucid.hosts.language import load
 from pellucid.hosts.names import common_names, find_blocks
 from pellucid.hosts.replay import Call, Plan, Prefix, hide, needed_calls, recording, replaying, same_bits, skippable, trace
 from pellucid.hosts.result import Edit, Head, Result
@@ -56,9 +57,8 @@ class Host:
     @classmethod
     def load(cls, name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> Host:
         """Load a language model by catalogue name ('smollm2'), folder or hub name; see `hosts.language.load`."""
-        from pellucid.hosts.language import load
-
-        return load(name_or_path, device=device, dtype=dtype)
+        module, tokenizer = load(name_or_path, device=device, dtype=dtype)
+        return cls(module, name=name_or_path, tokenizer=tokenizer)
 
     @property
     def device(self) -> torch.device:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from pellucid.core.errors import FileFormatError
 from pellucid.hosts.catalogue import find_host
-from pellucid.hosts.host import Host
 
 
-def load(name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> Host:
-    """Load a causal language model and its tokenizer as a Host.
+def load(name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> tuple[nn.Module, Any]:
+    """Return a causal language model, in evaluation mode and without a cache, and its tokenizer.
 
     A catalogue name ('smollm2') or a folder opens no socket; any other name is a hub name and is asked of the hub, unless
     HF_HUB_OFFLINE is set. Raises FileFormatError if the files are corrupted or incomplete.
@@ -34,5 +35,5 @@ def load(name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> H
         if bars:
             logging.enable_progress_bar()
     model.config.use_cache = False
-    torch.nn.Module.to(model, torch.device(device))
-    return Host(model.eval(), name=name_or_path, tokenizer=tokenizer)
+    nn.Module.to(model, torch.device(device))
+    return model.eval(), tokenizer
