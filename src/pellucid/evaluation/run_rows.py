@@ -11,7 +11,8 @@ from typing import Any
 from pellucid.core.errors import FileFormatError, RunError, raise_all
 from pellucid.core.files import read_json
 
-NUMBERS = ("l0", "ce_original", "ce_increase", "kl", "alive", "fvu", "n_latents", "tokens", "warm_start_tokens", "seconds")
+SCORES = ("l0", "ce_original", "ce_increase", "kl", "alive", "fvu")
+NUMBERS = (*SCORES, "n_latents", "tokens", "warm_start_tokens", "held_out_tokens", "seconds")
 SETTINGS = ("k", "pursuit_steps", "target_l0", "highest", "winners", "n_values", "sparsity")
 """Settings that may say how sparse a dictionary is, of which the first that it has does."""
 
@@ -118,19 +119,20 @@ def _rows_of(run: Path, run_name: str) -> list[Row]:
     for entry in summary["dictionaries"]:
         name = str(entry["name"])
         # The summary is what a script reads first; a number only scores.json states still counts.
-        values = {**{key: scores.get(name, {}).get(key) for key in ("l0", "ce_increase", "kl", "alive", "fvu", "ce_original")}}
+        scored = scores.get(name, {})
+        values = {key: scored.get(key) for key in SCORES}
+        values["held_out_tokens"] = scored.get("tokens")
         values |= {key: value for key, value in entry.items() if value is not None}
         numbers: dict[str, Any] = {
             key: _number(values.get(key), f"{run}/summary.json: '{key}' of '{name}'", problems) for key in NUMBERS
         }
-        held_out = _number(scores.get(name, {}).get("tokens"), f"{run}/scores.json: 'tokens' of '{name}'", problems)
-        definition = entry.get("alive_definition") or scores.get(name, {}).get("alive_definition")
+        definition = entry.get("alive_definition") or scored.get("alive_definition")
         words: dict[str, Any] = {key: str(entry.get(key) or "not stated") for key in ("site", "architecture", "objective")}
         if entry.get("target"):
             words["site"] += f" -> {entry['target']}"
         texts: dict[str, Any] = {"host": str(summary.get("host") or "not stated"), "setting": setting(entry)}
         optional: dict[str, Any] = {"data_digest": _text(digest), "alive_definition": _text(definition)}
-        rows.append(Row(run=run_name, name=name, held_out_tokens=held_out, **words, **texts, **optional, **numbers))
+        rows.append(Row(run=run_name, name=name, **words, **texts, **optional, **numbers))
     raise_all(problems, FileFormatError)
     return rows
 
