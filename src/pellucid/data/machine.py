@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from pellucid.core.config import Config, digest
-from pellucid.core.errors import DataError
-from pellucid.data.source import Batch, DataSource, check_batch, seeded
-
-BLOCK = 256
-"""Rows drawn from one generator; part of what a seed means, so changing it changes the data."""
-ENDLESS = 2**62
-"""Rows to train on: every step sees new ones."""
+from pellucid.core.config import Config
+from pellucid.data.source import Batch, seeded
+from pellucid.data.stream import Stream
 
 
 class MachineConfig(Config):
@@ -55,18 +48,21 @@ class MachineConfig(Config):
         return self.digits + 1
 
 
-class MachineData(DataSource):
+class MachineData(Stream):
     """An endless stream of walks, [rows, length * period] token ids and the next tokens as labels (arXiv 2310.17230).
 
     A row reads: separator, the digits of its first state (most significant first), separator, ... and stops before the
     separator after its last state, which is its last label. So the separator at `i * period` follows state i - 1 and a
-    model that predicts well from it has found out which state that is. A walk starts at any state. Row i depends on the
-    seed and i alone.
+    model that predicts well from it has found out which state that is. A walk starts at any state.
     """
 
+    source = "machine"
+    block_rows = 256
+    config: MachineConfig
+
     def __init__(self, config: MachineConfig | None = None) -> None:
-        self.config = config = config or MachineConfig()
-        super().__init__(ENDLESS, config.held_out, config.length * config.period, config.seed)
+        config = config or MachineConfig()
+        super().__init__(config, config.held_out, config.length * config.period, config.seed)
         order = torch.rand(config.n_states, config.n_states, generator=seeded("machine", config.seed)).argsort(dim=1)
         self.edges: Int[Tensor, "states edges"] = order[:, : config.n_edges]
         """States that may follow each state."""
@@ -81,15 +77,7 @@ class MachineData(DataSource):
 
     def states(self, indices: Int[Tensor, " batch"], *, held_out: bool = False) -> Int[Tensor, "batch length"]:
         """Return the states that rows walk through; DataError if an index is out of range."""
-        n_rows = self.n_held_out if held_out else self.n_train
-        outside = indices[(indices < 0) | (indices >= n_rows)]
-        if len(outside):
-            raise DataError(f"row {int(outside[0])} does not exist; wanted 0 to {n_rows - 1}")
-        found = torch.zeros(len(indices), self.config.length, dtype=torch.int64)
-        blocks = indices // BLOCK
-        for block in blocks.unique().tolist():
-            inside = blocks == block
-            found[inside] = self._block("held out" if held_out else "train", block)[indices[inside] % BLOCK]
+        (found,) = self.drawn(indices, held_out=held_out)
         return found
 
     def written(self, states: Int[Tensor, "batch length"]) -> Int[Tensor, "batch tokens"]:
@@ -110,36 +98,16 @@ class MachineData(DataSource):
         counts = torch.zeros(self.config.n_states, self.config.base)
         return counts.scatter_add(1, first, torch.ones(first.shape)) / self.config.n_edges
 
-    def train_indices(self, step: int, size: int) -> Int[Tensor, " batch"]:
-        """Return the indices of the rows in batch `step`, the next `size` of the stream; ConfigError as for every source."""
-        check_batch(step, size)
-        return torch.arange(step * size, (step + 1) * size)
-
-    def digest(self) -> str:
-        """Return the sha256 of the settings: they decide every number."""
-        return digest(self.config)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the settings and their digest."""
-        return {
-            "source": "machine",
-            **self.config.model_dump(mode="json"),
-            "rows_train": "endless",
-            "rows_held_out": self.n_held_out,
-            "positions_per_row": self.positions_per_row,
-            "excluded": "no position is excluded",
-            "digest": self.digest(),
-        }
-
     def _batch(self, states: Int[Tensor, "batch length"]) -> Batch:
         ids = self.written(states)
         end = torch.full((len(ids), 1), self.config.base)
         return Batch(ids, labels=torch.cat([ids[:, 1:], end], dim=1))
 
-    def _block(self, part: str, number: int) -> Int[Tensor, "rows length"]:
-        config, generator = self.config, seeded("machine rows", self.seed, part, number)
-        walk = [torch.randint(config.n_states, (BLOCK,), generator=generator)]
+    def block(self, generator: torch.Generator) -> tuple[Int[Tensor, "rows length"]]:
+        """Draw the states of a block's walks."""
+        config, rows = self.config, self.block_rows
+        walk = [torch.randint(config.n_states, (rows,), generator=generator)]
         for _ in range(config.length - 1):
-            taken = torch.randint(config.n_edges, (BLOCK,), generator=generator)
+            taken = torch.randint(config.n_edges, (rows,), generator=generator)
             walk.append(self.edges[walk[-1], taken])
-        return torch.stack(walk, dim=1)
+        return (torch.stack(walk, dim=1),)

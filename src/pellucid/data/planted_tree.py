@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from pellucid.core.config import Config, digest
-from pellucid.core.errors import DataError
+from pellucid.core.config import Config
 from pellucid.data.planted import Planted
-from pellucid.data.source import Batch, DataSource, check_batch, seeded
-
-BLOCK = 512
-"""Rows drawn from one generator; part of what a seed means, so changing it changes the data."""
-ENDLESS = 2**62
-"""Rows to train on: every step sees new ones."""
+from pellucid.data.source import Batch, seeded
+from pellucid.data.stream import Stream
 
 
 class PlantedTreeConfig(Config):
@@ -67,18 +60,21 @@ class PlantedTreeConfig(Config):
         return self.n_lone * self.lone_active + parents * (1 + self.n_children * self.child_active)
 
 
-class PlantedTreeData(DataSource):
+class PlantedTreeData(Stream):
     """An endless stream of rows [rows, n_features], x = coefficients @ atoms (Costa et al. 2025, arXiv 2506.03093).
 
     Features are ordered: lone ones, parents, then the children of the first parent, of the second, ... A child is active
     only with its parent and without its siblings, and has a coefficient of its own. `atoms` [f, f] are the rows of a random
     orthogonal matrix; those of n siblings with cosine c are moved within their span to G^(1/2) @ atoms,
-    G = (1 - c) I + c 11'. Row i depends on the seed and i alone.
+    G = (1 - c) I + c 11'.
     """
 
+    source = "planted tree"
+    config: PlantedTreeConfig
+
     def __init__(self, config: PlantedTreeConfig | None = None) -> None:
-        self.config = config = config or PlantedTreeConfig()
-        super().__init__(ENDLESS, config.held_out, positions_per_row=1, seed=config.seed)
+        config = config or PlantedTreeConfig()
+        super().__init__(config, config.held_out, positions_per_row=1, seed=config.seed)
         first = config.n_lone + config.n_parents
         lone = torch.full((first,), -1)
         parents = torch.arange(config.n_lone, first)
@@ -97,37 +93,8 @@ class PlantedTreeData(DataSource):
 
     def truth(self, indices: Int[Tensor, " batch"], *, held_out: bool = False) -> Planted:
         """Return the rows with these indices and what they are made of; DataError if an index is out of range."""
-        n_rows = self.n_held_out if held_out else self.n_train
-        outside = indices[(indices < 0) | (indices >= n_rows)]
-        if len(outside):
-            raise DataError(f"row {int(outside[0])} does not exist; wanted 0 to {n_rows - 1}")
-        coefficients = torch.zeros(len(indices), self.config.n_features)
-        blocks = indices // BLOCK
-        for block in blocks.unique().tolist():
-            inside = blocks == block
-            coefficients[inside] = self._block("held out" if held_out else "train", block)[indices[inside] % BLOCK]
+        (coefficients,) = self.drawn(indices, held_out=held_out)
         return Planted(coefficients @ self.atoms, coefficients)
-
-    def train_indices(self, step: int, size: int) -> Int[Tensor, " batch"]:
-        """Return the indices of the rows in batch `step`, the next `size` of the stream; ConfigError as for every source."""
-        check_batch(step, size)
-        return torch.arange(step * size, (step + 1) * size)
-
-    def digest(self) -> str:
-        """Return the sha256 of the settings: they decide every number."""
-        return digest(self.config)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the settings and their digest."""
-        return {
-            "source": "planted tree",
-            **self.config.model_dump(mode="json"),
-            "rows_train": "endless",
-            "rows_held_out": self.n_held_out,
-            "positions_per_row": 1,
-            "excluded": "no position is excluded",
-            "digest": self.digest(),
-        }
 
     def _atoms(self, first: int) -> Float[Tensor, "f f"]:
         config = self.config
@@ -140,13 +107,14 @@ class PlantedTreeData(DataSource):
             atoms[start : start + n] = root @ atoms[start : start + n]
         return atoms.float()
 
-    def _block(self, part: str, number: int) -> Float[Tensor, "rows f"]:
-        config, generator = self.config, seeded("planted tree rows", self.seed, part, number)
-        lone = torch.rand(BLOCK, config.n_lone, generator=generator) < config.lone_active
-        parents = torch.rand(BLOCK, config.n_parents, generator=generator) < config.parent_active
+    def block(self, generator: torch.Generator) -> tuple[Float[Tensor, "rows f"]]:
+        """Draw the coefficients of a block's rows."""
+        config, rows = self.config, self.block_rows
+        lone = torch.rand(rows, config.n_lone, generator=generator) < config.lone_active
+        parents = torch.rand(rows, config.n_parents, generator=generator) < config.parent_active
         # One draw decides which child a parent has; a place past the last child means none.
-        place = (torch.rand(BLOCK, config.n_parents, 1, generator=generator) / config.child_active).floor()
+        place = (torch.rand(rows, config.n_parents, 1, generator=generator) / config.child_active).floor()
         children = parents.unsqueeze(-1) & (place == torch.arange(config.n_children))
         active = torch.cat([lone, parents, children.flatten(1)], dim=1)
-        strength = config.mean + config.deviation * torch.randn(BLOCK, config.n_features, generator=generator)
-        return active * strength.relu()
+        strength = config.mean + config.deviation * torch.randn(rows, config.n_features, generator=generator)
+        return (active * strength.relu(),)

@@ -9,14 +9,12 @@ from pellucid.data.planted.directions import Directions
 from pellucid.data.planted.hierarchy import Hierarchy
 from pellucid.data.planted.independent import Independent
 from pellucid.data.planted.registry import ATOMS, COEFFICIENTS, FIRINGS, REGIMES
-from pellucid.data.planted.source import BLOCK, ENDLESS, Planted, PlantedConfig, PlantedData, regime
+from pellucid.data.planted.source import Planted, PlantedConfig, PlantedData, regime
 from pellucid.data.planted.superposition import Superposition, Toy, ToyConfig, train_toy
 
 __all__ = [
     "ATOMS",
-    "BLOCK",
     "COEFFICIENTS",
-    "ENDLESS",
     "FIRINGS",
     "REGIMES",
     "AtomRule",

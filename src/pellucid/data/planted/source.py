@@ -10,18 +10,14 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from pellucid.core.config import Config, build, digest
-from pellucid.core.errors import ConfigError, DataError, did_you_mean
+from pellucid.core.config import Config, build
+from pellucid.core.errors import ConfigError, did_you_mean
 from pellucid.data.planted.coefficients import Uniform
 from pellucid.data.planted.directions import Directions
 from pellucid.data.planted.independent import Independent
 from pellucid.data.planted.registry import REGIMES, AnyAtoms, AnyCoefficients, AnyFiring
-from pellucid.data.source import Batch, DataSource, check_batch, seeded
-
-BLOCK = 512
-"""Rows drawn from one generator; part of what a seed means, so changing it changes the data."""
-ENDLESS = 2**62
-"""Rows to train on: every step sees new ones."""
+from pellucid.data.source import Batch, seeded
+from pellucid.data.stream import Stream
 
 
 class PlantedConfig(Config):
@@ -71,18 +67,19 @@ class Planted:
     """Coefficient of each atom; 0 where its feature is not active."""
 
 
-class PlantedData(DataSource):
+class PlantedData(Stream):
     """An endless stream of planted rows, [rows, width], float32: a data source for a host that passes vectors on.
 
     `atoms` [a, width] are unit directions, one for each feature where the config says nothing else (`owners` [a] are their
-    features). Row i depends on the seed and i alone, whatever the size of a batch; rows come in blocks of BLOCK from a
-    generator of their own, so any row can be drawn without those before. Batch `step` of `size` holds the training rows
-    [step * size, (step + 1) * size): rows are independent draws, so there is nothing to shuffle and nothing comes twice.
+    features).
     """
 
+    source = "planted"
+    config: PlantedConfig
+
     def __init__(self, config: PlantedConfig | None = None) -> None:
-        self.config = config = config or PlantedConfig()
-        super().__init__(ENDLESS, config.held_out, positions_per_row=1, seed=config.seed)
+        config = config or PlantedConfig()
+        super().__init__(config, config.held_out, positions_per_row=1, seed=config.seed)
         n, generator = config.n_features, seeded("planted atoms", config.seed)
         self.atoms: Float[Tensor, "a d"] = config.atoms.make(n, config.width, generator)
         self.owners: Int[Tensor, " a"] = config.atoms.owners(n)
@@ -98,55 +95,23 @@ class PlantedData(DataSource):
 
     def truth(self, indices: Int[Tensor, " batch"], *, held_out: bool = False) -> Planted:
         """Return the rows with these indices and what they are made of; DataError if an index is out of range."""
-        n_rows = self.n_held_out if held_out else self.n_train
-        outside = indices[(indices < 0) | (indices >= n_rows)]
-        if len(outside):
-            raise DataError(f"row {int(outside[0])} does not exist; wanted 0 to {n_rows - 1}")
-        coefficients = torch.zeros(len(indices), len(self.atoms))
-        noise = torch.zeros(len(indices), self.config.width)
-        blocks = indices // BLOCK
-        for block in blocks.unique().tolist():
-            inside = blocks == block
-            drawn, noisy = self._block("held out" if held_out else "train", block)
-            coefficients[inside] = drawn[indices[inside] % BLOCK]
-            if noisy is not None:
-                noise[inside] = noisy[indices[inside] % BLOCK]
-        x = coefficients @ self.atoms
-        return Planted(x + noise if self.config.noise > 0 else x, coefficients)
-
-    def train_indices(self, step: int, size: int) -> Int[Tensor, " batch"]:
-        """Return the indices of the rows in batch `step`, the next `size` of the stream; ConfigError as for every source."""
-        check_batch(step, size)
-        return torch.arange(step * size, (step + 1) * size)
+        coefficients, *noise = self.drawn(indices, held_out=held_out)
+        return Planted(sum(noise, coefficients @ self.atoms), coefficients)
 
     def parents(self) -> Int[Tensor, " f"]:
         """Return the feature without which each one is never active, -1 for none."""
         return self.config.firing.parents(self.config.n_features)
 
-    def digest(self) -> str:
-        """Return the sha256 of the settings: they decide every number."""
-        return digest(self.config)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the settings and their digest."""
-        return {
-            "source": "planted",
-            **self.config.model_dump(mode="json"),
-            "rows_train": "endless",
-            "rows_held_out": self.n_held_out,
-            "positions_per_row": 1,
-            "excluded": "no position is excluded",
-            "digest": self.digest(),
-        }
-
-    def _block(self, part: str, number: int) -> tuple[Float[Tensor, "rows a"], Float[Tensor, "rows d"] | None]:
-        config, generator = self.config, seeded("planted rows", self.seed, part, number)
-        active: Bool[Tensor, "rows f"] = self._fire(BLOCK, generator)
-        coefficients = active * config.coefficients.draw(BLOCK, config.n_features, generator)
+    def block(self, generator: torch.Generator) -> tuple[Float[Tensor, "rows _"], ...]:
+        """Draw the coefficients of a block's rows and, if there is any, their noise."""
+        config, rows = self.config, self.block_rows
+        active: Bool[Tensor, "rows f"] = self._fire(rows, generator)
+        coefficients = active * config.coefficients.draw(rows, config.n_features, generator)
         if config.fill_empty:
-            one = torch.randint(config.n_features, (BLOCK, 1), generator=generator)
+            one = torch.randint(config.n_features, (rows, 1), generator=generator)
             filled = coefficients.scatter(1, one, 1.0)
             coefficients = torch.where(active.any(dim=1, keepdim=True), coefficients, filled)
         spread = config.atoms.spread(coefficients, generator)
-        noise = config.noise * torch.randn(BLOCK, config.width, generator=generator) if config.noise > 0 else None
-        return spread, noise
+        if config.noise == 0:
+            return (spread,)
+        return spread, config.noise * torch.randn(rows, config.width, generator=generator)
