@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pellucid.dictionaries.base import ArchitectureBase, Dictionary, Forward
+from pellucid.dictionaries.base import ArchitectureBase, Forward
 from pellucid.dictionaries.initial import BiasInit, initial_bias, random_unit_rows
-from pellucid.kernels import stock
+from pellucid.dictionaries.unit_atoms import UnitDecoder
 
 
 class MatchingPursuitConfig(ArchitectureBase):
@@ -28,7 +28,7 @@ class MatchingPursuitConfig(ArchitectureBase):
     """Where the decoder bias starts: the geometric median or mean of a sample of activations, or zero."""
 
 
-class MatchingPursuitDictionary(Dictionary):
+class MatchingPursuitDictionary(UnitDecoder):
     """MP-SAE (Costa et al. 2025, arXiv 2506.03093): unrolled matching pursuit over unit atoms D_i.
 
         r_0 = x - decoder_bias
@@ -93,17 +93,6 @@ class MatchingPursuitDictionary(Dictionary):
         """Start at random unit atoms and the decoder bias in the middle of the sample."""
         self.decoder.copy_(random_unit_rows(self.n_latents, self.d_in, generator))
         self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Remove from the atoms' gradient the component along each of them."""
-        if self.decoder.grad is not None:
-            stock.remove_parallel(self.decoder.grad, self.decoder)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Scale every atom back to unit length."""
-        stock.unit_rows(self.decoder)
 
     @torch.no_grad()
     def _best(self, residual: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pellucid.dictionaries.auxiliary import AuxiliaryConfig, residual_term
-from pellucid.dictionaries.base import Dictionary, Forward, scatter_codes
+from pellucid.dictionaries.base import Forward, scatter_codes
 from pellucid.dictionaries.initial import initial_bias, random_unit_rows
 from pellucid.dictionaries.sparse import keep_largest, weighted_rows
-from pellucid.kernels import stock
+from pellucid.dictionaries.unit_atoms import UnitDecoder
 from pellucid.kernels.entries import Entries
 
 
@@ -61,7 +61,7 @@ class SkipTranscoderConfig(TranscoderSettings):
     """Name of the architecture."""
 
 
-class TranscoderDictionary(Dictionary):
+class TranscoderDictionary(UnitDecoder):
     """Transcoder (Dunefsky et al. 2024, arXiv 2406.11944), in TopK form or with ReLU and an L1 penalty.
 
         pre = encoder @ x + encoder_bias
@@ -151,17 +151,6 @@ class TranscoderDictionary(Dictionary):
         if sample is not None and target is not None and len(sample):
             scale = _root_mean_square(target - self.decoder_bias) / _root_mean_square(sample)
             self.encoder.mul_(scale if 0 < scale < float("inf") else 1.0)
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Remove from the decoder's gradient the component along each atom."""
-        if self.decoder.grad is not None:
-            stock.remove_parallel(self.decoder.grad, self.decoder)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Scale every decoder row back to unit length."""
-        stock.unit_rows(self.decoder)
 
 
 def _root_mean_square(rows: Float[Tensor, "n w"]) -> float:

@@ -1,4 +1,4 @@
-"""What architectures with unit atoms and a centred input share."""
+"""What architectures with unit atoms share, and those of them with a centred input."""
 
 from __future__ import annotations
 
@@ -22,13 +22,27 @@ class UnitAtomConfig(ArchitectureBase):
     """Where the decoder bias starts: the geometric median or mean of a sample of activations, or zero."""
 
 
-class UnitAtomDictionary(Dictionary):
-    """Dictionary whose decoder rows are kept at unit length and whose encoder reads x around the decoder bias.
+class UnitDecoder(Dictionary):
+    """Dictionary whose decoder rows, the atoms, are kept at unit length through every update."""
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Remove from the decoder's gradient the component along each atom."""
+        if self.decoder.grad is not None:
+            (self.form or stock).remove_parallel(self.decoder.grad, self.decoder)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Scale every decoder row back to unit length."""
+        (self.form or stock).unit_rows(self.decoder)
+
+
+class UnitAtomDictionary(UnitDecoder):
+    """Dictionary with unit atoms whose encoder reads x around the decoder bias.
 
         pre = encoder @ (x - decoder_bias) + encoder_bias
         reconstruction = codes @ decoder + decoder_bias
 
-    `before_step` removes the part of the gradient along each atom, `after_step` renormalises.
     A subclass's config is a `UnitAtomConfig`.
     """
 
@@ -63,14 +77,3 @@ class UnitAtomDictionary(Dictionary):
         self.encoder.copy_(self.decoder)
         self.encoder_bias.zero_()
         self.decoder_bias.copy_(initial_bias(self.config.bias_init, sample, self.d_in))
-
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Remove from the decoder's gradient the component along each atom."""
-        if self.decoder.grad is not None:
-            (self.form or stock).remove_parallel(self.decoder.grad, self.decoder)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Scale every decoder row back to unit length."""
-        (self.form or stock).unit_rows(self.decoder)
