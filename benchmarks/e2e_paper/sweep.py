@@ -1,18 +1,17 @@
-"""The sweep of 'end-to-end sparse dictionary learning' on SmolLM2: three sites, three objectives, five coefficients each.
+"""The sweeps of 'end-to-end sparse dictionary learning' on SmolLM2: three sites, three objectives, five coefficients each.
 
-    python benchmarks/e2e_paper/sweep.py --out runs/e2e_paper            the whole sweep, hours on two cores
+    python benchmarks/e2e_paper/sweep.py --out runs/e2e_paper            all of them, hours on two cores
     python benchmarks/e2e_paper/sweep.py --out /tmp/small --smallest     the same steps in a minute, for tests
 
-Every dictionary starts from the same random atoms and sees the same tokens, so budgets are equal.
-Runs can be stopped and started again. results.json, table.md and comparison.html beside this file
-are what the whole sweep gave.
+Every dictionary of a sweep starts from the same random atoms, or from the same local dictionary, and sees the same
+tokens, so budgets are equal. Runs can be stopped and started again. The folders beside this file keep what each
+sweep gave, table.md and comparison.html show it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pellucid.data import DataSource, TextConfig, load_text
 from pellucid.dictionaries import ReluConfig
 from pellucid.evaluation.compare import compare
 from pellucid.evaluation.run import evaluate_run
+from pellucid.evaluation.run_rows import read_summary
 from pellucid.hosts import Host
 from pellucid.training import DictionaryConfig, EndToEnd, EndToEndDownstream, FitConfig, Local, fit
 from pellucid.web import write_comparison
@@ -30,29 +30,46 @@ from pellucid.web import write_comparison
 WIDTH = 4608
 SEED = 0
 LR = 1e-3
-TOKENS = 40_960
+OBJECTIVES = ("local", "e2e", "e2e+ds")
 HELD_OUT_ROWS = 48
 EXCLUDED = 4
 """First positions no dictionary of the sweep sees: a row that opens with a repeated token has the sink's norm there too."""
-# five lambdas an objective; beta of the downstream term (0.05 late, as in the paper)
-SITES: dict[str, dict[str, Any]] = {
+# lambdas of each objective, beta of the downstream term (0.05 late, as in the paper), tokens and rows of 128 in an update;
+# `start`: lambda and tokens of the local dictionary that all others go on from
+SWEEPS: dict[str, dict[str, Any]] = {
     "layers.14": {
-        "local": (4.0, 8.0, 14.0, 22.0, 32.0),
-        "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
-        "e2e+ds": (35.0, 70.0, 120.0, 200.0, 320.0),
+        "local": (3.0, 5.0, 8.0, 12.0, 18.0),
+        "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
+        "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
         "beta": 2.5,
+        "tokens": 102_400,
+        "batch_rows": 1,
+    },
+    "layers.14-from-local": {
+        "site": "layers.14",
+        "start": {"l1": 8.0, "tokens": 81_920},
+        "local": (3.0, 5.0, 8.0, 12.0, 18.0),
+        "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
+        "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
+        "beta": 2.5,
+        "tokens": 20_480,
+        "batch_rows": 1,
     },
     "layers.24": {
         "local": (9.0, 18.0, 30.0, 45.0, 65.0),
         "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
         "e2e+ds": (1.0, 2.0, 4.0, 7.0, 11.0),
         "beta": 0.05,
+        "tokens": 40_960,
+        "batch_rows": 2,
     },
     "layers.5": {
         "local": (2.0, 4.0, 7.0, 11.0, 16.0),
         "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
         "e2e+ds": (35.0, 70.0, 120.0, 200.0, 320.0),
         "beta": 2.5,
+        "tokens": 40_960,
+        "batch_rows": 2,
     },
 }
 
@@ -62,46 +79,72 @@ def architecture(l1: float) -> ReluConfig:
     return ReluConfig(n_latents=WIDTH, l1=l1, bias_init="mean", tied_init=True)
 
 
-def sweep_config(site: str, tokens: int, coefficients: int = 5) -> FitConfig:
-    """Fifteen dictionaries of one site (three objectives, five coefficients), all in one pass, from the same atoms."""
-    grid = SITES[site]
+def start_config(name: str) -> FitConfig:
+    """The local dictionary that all of a sweep's go on from."""
+    grid = SWEEPS[name]
+    first = DictionaryConfig(site=grid["site"], architecture=architecture(grid["start"]["l1"]), lr=LR, seed=SEED)
+    return _config(name, {"start": first}, grid["start"]["tokens"])
+
+
+def sweep_config(name: str, start: Path | None = None, *, tokens: int | None = None, coefficients: int = 5) -> FitConfig:
+    """The dictionaries of one sweep (three objectives, each with its coefficients), all in one pass from one start.
+
+    `start` is the run of `start_config`, None for random atoms; `tokens` and `coefficients` (how many of each objective)
+    cut the sweep short, for tests.
+    """
+    grid = SWEEPS[name]
     objectives = {"local": Local(), "e2e": EndToEnd(), "e2e+ds": EndToEndDownstream(downstream_coefficient=grid["beta"])}
     dictionaries = {
         f"{kind}-{l1:g}": DictionaryConfig(
-            site=site,
+            site=grid.get("site", name),
             architecture=architecture(l1),
             objective=objective,
             lr=LR,
             seed=SEED,
+            init_from=str(start / "dictionaries" / "start") if start else None,
         )
         for kind, objective in objectives.items()
         for l1 in grid[kind][:coefficients]
     }
+    return _config(name, dictionaries, tokens or grid["tokens"])
+
+
+def _config(name: str, dictionaries: dict[str, DictionaryConfig], tokens: int) -> FitConfig:
     data = TextConfig(seed=SEED, exclude_first=EXCLUDED)
-    return FitConfig(dictionaries=dictionaries, tokens=tokens, batch_rows=2, data=data, log_every=4)
+    return FitConfig(dictionaries=dictionaries, tokens=tokens, batch_rows=SWEEPS[name]["batch_rows"], data=data, log_every=4)
 
 
-def collect(runs: list[Path], out: Path, command: str) -> dict[str, Any]:
-    """Write results.json, table.md and comparison.html from the scored runs."""
-    rows = []
-    for run in runs:
-        for entry in read_json(run / "summary.json")["dictionaries"]:
-            rows.append({**entry, "l1": entry["sparsity"]})
-    settings = {"seed": SEED, "lr": LR, "width": WIDTH, "grids": SITES}
-    results = {**environment(), "command": command, **settings, "rows": rows}
-    write_json(out / "results.json", results)
-    write_text(out / "table.md", table(rows, results))
-    write_comparison(compare(runs), out / "comparison.html")
-    return results
+def keep(run: Path, out: Path, command: str) -> None:
+    """Write what one sweep's run measured, with what made it, to OUT/NAME/summary.json."""
+    made = {**environment(), "command": command, "seed": SEED, "lr": LR, "width": WIDTH, "grid": SWEEPS[run.name]}
+    folder = out / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "summary.json", {**read_json(run / "summary.json"), **made})
 
 
-def table(rows: list[dict[str, Any]], results: dict[str, Any]) -> str:
-    """Return the results as a Markdown table."""
-    head = "| site | objective | lambda | L0 | alive | CE increase | KL | FVU | MSE at site | MSE last block | norm ratio |"
+def present(out: Path) -> None:
+    """Write table.md and comparison.html of all sweeps that OUT keeps, early blocks first."""
+    by_block = sorted(SWEEPS, key=lambda name: (int(re.findall(r"\d+", name)[0]), name))
+    kept = [out / name for name in by_block if (out / name).exists()]
+    write_text(out / "table.md", "\n".join(section(folder.name, read_summary(folder)) for folder in kept))
+    write_comparison(compare([folder for folder in kept if "start" not in SWEEPS[folder.name]]), out / "comparison.html")
+    for folder in kept:  # one curve would join what began at random and what did not
+        if "start" in SWEEPS[folder.name]:
+            write_comparison(compare([folder]), folder / "comparison.html")
+
+
+def section(name: str, summary: dict[str, Any]) -> str:
+    """Return one sweep's results as a Markdown table, sparsest dictionaries last."""
+    rows = sorted(summary["dictionaries"], key=lambda row: (OBJECTIVES.index(row["objective"]), row["sparsity"]))
+    warm = rows[0]["warm_start_tokens"]
+    begin = f"one local dictionary of {warm:,} tokens" if warm else "random atoms"
+    head = "| objective | lambda | L0 | alive | CE increase | KL | FVU | MSE at site | MSE last block | norm ratio |"
     lines = [
-        f"Made by `{results['command']}` on {results['date']}; seed {results['seed']}, "
-        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-        + f". Every dictionary: {rows[0]['tokens']:,} tokens from random atoms; "
+        f"## {name}",
+        "",
+        f"Made by `{summary['command']}` on {summary['date']}; seed {summary['seed']}, "
+        + ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+        + f". Every dictionary: {rows[0]['tokens']:,} tokens from {begin}, {128 * summary['grid']['batch_rows']} an update; "
         f"{rows[0]['held_out_tokens']:,} held-out positions; original cross-entropy {rows[0]['ce_original']:.3f}.",
         "",
         head,
@@ -110,7 +153,7 @@ def table(rows: list[dict[str, Any]], results: dict[str, Any]) -> str:
     for row in rows:
         last = list(row["downstream_mse"].values())[-1]
         values = (row["l0"], row["alive"], row["ce_increase"], row["kl"], row["fvu"], row["mse"], last, row["norm_ratio"])
-        cells = [row["site"], row["objective"], f"{row['l1']:g}", *(f"{value:.4g}" for value in values)]
+        cells = [row["objective"], f"{row['sparsity']:g}", *(f"{value:.4g}" for value in values)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -119,26 +162,27 @@ def main() -> None:
     """Run what is not yet done, score it and collect."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/e2e_paper"), help="folder of the runs")
-    parser.add_argument("--sites", nargs="*", default=list(SITES), choices=list(SITES), help="sites to sweep")
+    parser.add_argument("--sweeps", nargs="*", default=list(SWEEPS), choices=list(SWEEPS), help="which to run")
     parser.add_argument("--smallest", action="store_true", help="one late site, one coefficient, a few updates")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="where results.json and table.md go")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="where the results of each sweep go")
     arguments = parser.parse_args()
     to_stderr()
     small = arguments.smallest
     host = Host.load("smollm2")
     data: DataSource = load_text(TextConfig(seed=SEED, exclude_first=EXCLUDED), host.tokenizer)
-    runs = []
-    for site in ["layers.24"] if small else arguments.sites:
-        config = sweep_config(site, 512, 1) if small else sweep_config(site, TOKENS)
-        run = fit(config, arguments.out / site, host=host, data=data)
+    kept = arguments.out / "results" if small else arguments.results
+    command = f"python benchmarks/e2e_paper/sweep.py --out {arguments.out}" + (" --smallest" if small else "")
+    for name in ["layers.24"] if small else arguments.sweeps:
+        start = None
+        if "start" in SWEEPS[name]:
+            start = fit(start_config(name), arguments.out / f"{name}-start", host=host, data=data)
+        config = sweep_config(name, tokens=512, coefficients=1) if small else sweep_config(name, start)
+        run = fit(config, arguments.out / name, host=host, data=data)
         if not (run / "summary.json").exists():
             evaluate_run(run, host, data, rows=2 if small else HELD_OUT_ROWS, batch_rows=4)
-        runs.append(run)
-    command = f"python benchmarks/e2e_paper/sweep.py --out {arguments.out}" + (" --smallest" if small else "")
-    if arguments.sites != list(SITES):
-        command += f" --sites {' '.join(arguments.sites)}"
-    results = collect(runs, arguments.out if small else arguments.results, command)
-    log.info("%s", json.dumps({"rows": len(results["rows"]), "finite": all(math.isfinite(r["kl"]) for r in results["rows"])}))
+        keep(run, kept, command if small else f"{command} --sweeps {name}")
+        log.info("%s is in %s", name, kept / name)
+    present(kept)
 
 
 if __name__ == "__main__":
