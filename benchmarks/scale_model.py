@@ -40,7 +40,9 @@ K = 16
 
 
 def _loopback() -> int:
-    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
+    devices = dict(line.split(":") for line in Path("/proc/self/net/dev").read_text().splitlines() if ":" in line)
+    sent = {name.strip(): int(counts.split()[8]) for name, counts in devices.items()}  # of this process's own network
+    return sent["lo"]
 
 
 def work(shape: Shape, steps: int) -> dict[str, Any]:
