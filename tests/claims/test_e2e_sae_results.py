@@ -16,10 +16,14 @@ from pellucid.evaluation.pareto import Curve, Point, Ratio, loss_ratio, ratio_at
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "e2e_paper"
 SITES = ("layers.5", "layers.14", "layers.24")
 MIDDLE = "layers.14"
+FROM_LOCAL = "layers.14-from-local"
+"""The middle block once more, every dictionary going on from one local one."""
+SWEEPS = (*SITES, FROM_LOCAL)
 PLACES = 20
 OBJECTIVES = ("local", "e2e", "e2e+ds")
 SHORT = "after 40,960 tokens from random atoms, 256 an update"
 LONGER = "after 102,400 tokens from random atoms, 128 an update"
+FURTHER = "20,480 tokens after 81,920 of one local dictionary, 128 an update"
 
 
 def _open(*values, why):
@@ -29,13 +33,13 @@ def _open(*values, why):
 
 @pytest.fixture(scope="module")
 def smollm2():
-    """Rows of the committed reproduction, by site."""
-    kept = {site: RESULTS / site / "summary.json" for site in SITES}
-    missing = [site for site, path in kept.items() if not path.exists()]
+    """Rows of the committed reproduction, by sweep."""
+    kept = {sweep: RESULTS / sweep / "summary.json" for sweep in SWEEPS}
+    missing = [sweep for sweep, path in kept.items() if not path.exists()]
     assert not missing, (
         f"no results of {missing}: run 'python benchmarks/e2e_paper/sweep.py --sweeps {' '.join(missing)}' (hours)"
     )
-    return {site: json.loads(path.read_text())["dictionaries"] for site, path in kept.items()}
+    return {sweep: json.loads(path.read_text())["dictionaries"] for sweep, path in kept.items()}
 
 
 def _of(rows, objective):
@@ -99,44 +103,68 @@ def test_e2e_sae_07_digits_trained_pairs_within_a_tenth_of_l0(digits):
     assert all(b["kl"] / a["kl"] < 0.65 for a, b in pairs)
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_e2e_sae_07_smollm2_budgets_are_equal_and_the_width_is_eightfold(smollm2, site):
-    rows = smollm2[site]
-    assert {row["site"] for row in rows} == {site}
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_e2e_sae_07_smollm2_budgets_are_equal_and_the_width_is_eightfold(smollm2, sweep):
+    rows = smollm2[sweep]
+    assert {row["site"] for row in rows} == {sweep.removesuffix("-from-local")}
+    assert all((row["warm_start_tokens"] > 0) == (sweep == FROM_LOCAL) for row in rows)
     assert all(len({row["sparsity"] for row in _of(rows, kind)}) >= 5 for kind in OBJECTIVES)
     assert len({(row["tokens"], row["warm_start_tokens"], row["held_out_tokens"]) for row in rows}) == 1
     assert {row["n_latents"] for row in rows} == {8 * 576}
 
 
-@pytest.mark.parametrize("objective", [_open("e2e", why=f"1.06 to 1.30 times local over L0 18 to 146; {LONGER}"), "e2e+ds"])
-def test_e2e_sae_07_smollm2_ce_increase_is_below_local_at_equal_l0(smollm2, objective):
-    assert max(_loss_ratio(smollm2[MIDDLE], objective, "ce_increase").ratios) < 1
+@pytest.mark.parametrize(
+    ("sweep", "objective"),
+    [
+        _open(MIDDLE, "e2e", why=f"1.06 to 1.30 times local over L0 18 to 146; {LONGER}"),
+        (MIDDLE, "e2e+ds"),
+        (FROM_LOCAL, "e2e"),
+        (FROM_LOCAL, "e2e+ds"),
+    ],
+)
+def test_e2e_sae_07_smollm2_ce_increase_is_below_local_at_equal_l0(smollm2, sweep, objective):
+    assert max(_loss_ratio(smollm2[sweep], objective, "ce_increase").ratios) < 1
 
 
 @pytest.mark.parametrize(
-    "objective", [_open("e2e", why=f"1.04, 1.20 and 1.33 times local at L0 18, 35, 62; {LONGER}"), "e2e+ds"]
+    ("sweep", "objective"),
+    [
+        _open(MIDDLE, "e2e", why=f"1.04, 1.20 and 1.33 times local at L0 18, 35, 62; {LONGER}"),
+        (MIDDLE, "e2e+ds"),
+        (FROM_LOCAL, "e2e"),  # of its e2e+ds no dictionary is that close to a local one
+    ],
 )
-def test_e2e_sae_07_smollm2_trained_pairs_within_a_tenth_of_l0(smollm2, objective):
-    pairs = _pairs_within_a_tenth(smollm2[MIDDLE], objective)
+def test_e2e_sae_07_smollm2_trained_pairs_within_a_tenth_of_l0(smollm2, sweep, objective):
+    pairs = _pairs_within_a_tenth(smollm2[sweep], objective)
     if not pairs:
         pytest.fail("no pair of trained dictionaries is that close", pytrace=False)
     assert all(b["ce_increase"] < a["ce_increase"] for a, b in pairs)
 
 
 @pytest.mark.parametrize(
-    "objective",
+    ("sweep", "objective"),
     [
-        _open("e2e", why=f"mean ratio 1.22 over L0 18 to 146; {LONGER}"),
-        _open("e2e+ds", why=f"mean ratio 0.788 over L0 18 to 144 (0.73 to 0.85); {LONGER}"),
+        _open(MIDDLE, "e2e", why=f"mean ratio 1.22 over L0 18 to 146; {LONGER}"),
+        _open(MIDDLE, "e2e+ds", why=f"mean ratio 0.788 over L0 18 to 144 (0.73 to 0.85); {LONGER}"),
+        _open(FROM_LOCAL, "e2e", why=f"mean ratio 0.851 over L0 30 to 96 (0.74 to 0.91); {FURTHER}"),
+        _open(FROM_LOCAL, "e2e+ds", why=f"mean ratio 0.726 over L0 30 to 98 (0.69 to 0.78); {FURTHER}"),
     ],
 )
-def test_e2e_sae_07_smollm2_mean_ratio_of_ce_increase_is_below_0_7(smollm2, objective):
-    assert _loss_ratio(smollm2[MIDDLE], objective, "ce_increase").mean < 0.7
+def test_e2e_sae_07_smollm2_mean_ratio_of_ce_increase_is_below_0_7(smollm2, sweep, objective):
+    assert _loss_ratio(smollm2[sweep], objective, "ce_increase").mean < 0.7
 
 
-@pytest.mark.parametrize("objective", [_open("e2e", why=f"1.16 to 1.44 times the latents of local; {LONGER}"), "e2e+ds"])
-def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, objective):
-    rows = smollm2[MIDDLE]
+@pytest.mark.parametrize(
+    ("sweep", "objective"),
+    [
+        _open(MIDDLE, "e2e", why=f"1.16 to 1.44 times the latents of local; {LONGER}"),
+        (MIDDLE, "e2e+ds"),
+        (FROM_LOCAL, "e2e"),
+        (FROM_LOCAL, "e2e+ds"),
+    ],
+)
+def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, sweep, objective):
+    rows = smollm2[sweep]
     found = ratio_at_equal(_curve(rows, "local", "ce_increase"), _curve(rows, objective, "ce_increase"), n=PLACES)
     assert isinstance(found, Ratio), found
     assert max(found.ratios) < 1
@@ -155,20 +183,21 @@ def test_e2e_sae_08_digits_e2e_ds_is_within_twice_local_at_the_last_layer(digits
 
 
 @pytest.mark.parametrize(
-    "site",
+    "sweep",
     [
         "layers.5",
         _open("layers.14", why=f"2.60 to 3.34 times at equal CE increase, wanted 3; {LONGER}"),
         _open("layers.24", why=f"1.38 to 2.32 times at equal CE increase, wanted 3; {SHORT}"),
+        _open(FROM_LOCAL, why=f"1.57 to 1.79 times at equal CE increase, wanted 3; {FURTHER}"),
     ],
 )
-def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smollm2, site):
-    local, e2e, _ = _trio(smollm2[site], "ce_increase", lambda row: row["mse"])
+def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smollm2, sweep):
+    local, e2e, _ = _trio(smollm2[sweep], "ce_increase", lambda row: row["mse"])
     assert min(e2e / local) >= 3
 
 
 @pytest.mark.parametrize(
-    "site",
+    "sweep",
     [
         _open(
             "layers.5",
@@ -177,17 +206,18 @@ def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smol
         ),
         "layers.14",
         "layers.24",
+        FROM_LOCAL,
     ],
 )
-def test_e2e_sae_08_smollm2_error_at_the_site_of_e2e_ds_lies_between(smollm2, site):
-    local, e2e, downstream = _trio(smollm2[site], "ce_increase", lambda row: row["mse"])
+def test_e2e_sae_08_smollm2_error_at_the_site_of_e2e_ds_lies_between(smollm2, sweep):
+    local, e2e, downstream = _trio(smollm2[sweep], "ce_increase", lambda row: row["mse"])
     assert bool((local < downstream).all()) and bool((downstream < e2e).all())
 
 
 @pytest.mark.parametrize("block", ["layers.28", "layers.29"], ids=["into the last block", "out of it"])
-@pytest.mark.parametrize("site", SITES)
-def test_e2e_sae_08_smollm2_e2e_ds_is_within_twice_local_at_the_last_layer(smollm2, site, block):
-    local, _, downstream = _trio(smollm2[site], "ce_increase", _error_at(block))
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_e2e_sae_08_smollm2_e2e_ds_is_within_twice_local_at_the_last_layer(smollm2, sweep, block):
+    local, _, downstream = _trio(smollm2[sweep], "ce_increase", _error_at(block))
     assert max(downstream / local) <= 2
 
 
@@ -197,26 +227,31 @@ def test_e2e_sae_09_digits_e2e_shrinks_most(digits):
 
 
 @pytest.mark.parametrize(
-    "site",
+    "sweep",
     [
         _open("layers.5", why=f"0.911 down to 0.859 at equal CE increase of all three; {SHORT}"),
         _open("layers.14", why=f"0.915 down to 0.870 over the shared range of CE increase; {LONGER}"),
         _open("layers.24", why=f"0.911 down to 0.829 over the shared range of CE increase; {SHORT}"),
+        _open(FROM_LOCAL, why=f"0.931 down to 0.877 over the shared range of CE increase; {FURTHER}"),
     ],
 )
-def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, site):
-    local, _, _ = _trio(smollm2[site], "ce_increase", lambda row: row["norm_ratio"])
+def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, sweep):
+    local, _, _ = _trio(smollm2[sweep], "ce_increase", lambda row: row["norm_ratio"])
     assert min(local) > 0.9
 
 
 @pytest.mark.parametrize(
-    "site",
+    "sweep",
     [
         _open("layers.5", why=f"e2e 1.07 to 0.86, above e2e+ds (0.94 to 0.82) everywhere; local 0.91 to 0.86; {SHORT}"),
         _open("layers.14", why=f"e2e 0.94 to 0.77, e2e+ds 0.89 to 0.78, local 0.91 to 0.87 from the least loss on; {LONGER}"),
+        _open(
+            FROM_LOCAL,
+            why=f"e2e 0.93 to 0.79, e2e+ds 0.91 to 0.80, local 0.93 to 0.88: above e2e+ds at the lesser losses; {FURTHER}",
+        ),
         _open("layers.24", why=f"e2e 0.861 to 0.827, e2e+ds 0.854 to 0.827, both below local's 0.911 to 0.829; {SHORT}"),
     ],
 )
-def test_e2e_sae_09_smollm2_e2e_shrinks_most(smollm2, site):
-    local, e2e, downstream = _trio(smollm2[site], "ce_increase", lambda row: row["norm_ratio"])
+def test_e2e_sae_09_smollm2_e2e_shrinks_most(smollm2, sweep):
+    local, e2e, downstream = _trio(smollm2[sweep], "ce_increase", lambda row: row["norm_ratio"])
     assert bool((e2e < downstream).all()) and bool((e2e < local).all())
