@@ -170,6 +170,18 @@ def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, sweep, o
     assert max(found.ratios) < 1
 
 
+@pytest.mark.parametrize(
+    "objective", [_open("e2e", why=f"0.88 to 1.01 times, mean 0.97, over L0 22 to 96; {FURTHER}"), "e2e+ds"]
+)
+def test_e2e_sae_07_smollm2_from_local_is_below_local_trained_for_its_lambda_throughout(smollm2, objective):
+    """Local that changes lambda late loses by it; this is the better local of the same total budget."""
+    local, other = smollm2[MIDDLE], smollm2[FROM_LOCAL]
+    assert local[0]["tokens"] == other[0]["tokens"] + other[0]["warm_start_tokens"]
+    found = loss_ratio(_curve(local, "local", "ce_increase"), _curve(other, objective, "ce_increase"), n=PLACES)
+    assert isinstance(found, Ratio), found
+    assert max(found.ratios) < 1
+
+
 def test_e2e_sae_08_digits_error_at_the_site_is_three_times_larger_and_e2e_ds_lies_between(digits):
     local, e2e, downstream = _trio(digits, "kl", lambda row: row["mse"])
     assert min(e2e / local) >= 3
