@@ -11,7 +11,6 @@ sweep gave, table.md and comparison.html show it.
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +35,17 @@ EXCLUDED = 4
 """First positions no dictionary of the sweep sees: a row that opens with a repeated token has the sink's norm there too."""
 # lambdas of each objective, beta of the downstream term (0.05 late, as in the paper), tokens and rows of 128 in an update;
 # `start`: lambda and tokens of the local dictionary that all others go on from
+MIDDLE: dict[str, Any] = {
+    "site": "layers.14",
+    "local": (3.0, 5.0, 8.0, 12.0, 18.0),
+    "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
+    "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
+    "beta": 2.5,
+    "batch_rows": 1,
+}
 SWEEPS: dict[str, dict[str, Any]] = {
-    "layers.14": {
-        "local": (3.0, 5.0, 8.0, 12.0, 18.0),
-        "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
-        "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
-        "beta": 2.5,
-        "tokens": 102_400,
-        "batch_rows": 1,
-    },
-    "layers.14-from-local": {
-        "site": "layers.14",
-        "start": {"l1": 8.0, "tokens": 81_920},
-        "local": (3.0, 5.0, 8.0, 12.0, 18.0),
-        "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
-        "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
-        "beta": 2.5,
-        "tokens": 20_480,
-        "batch_rows": 1,
-    },
-    "layers.24": {
-        "local": (9.0, 18.0, 30.0, 45.0, 65.0),
-        "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
-        "e2e+ds": (1.0, 2.0, 4.0, 7.0, 11.0),
-        "beta": 0.05,
-        "tokens": 40_960,
-        "batch_rows": 2,
-    },
     "layers.5": {
+        "site": "layers.5",
         "local": (2.0, 4.0, 7.0, 11.0, 16.0),
         "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
         "e2e+ds": (35.0, 70.0, 120.0, 200.0, 320.0),
@@ -71,7 +53,19 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "tokens": 40_960,
         "batch_rows": 2,
     },
+    "layers.14": {**MIDDLE, "tokens": 102_400},
+    "layers.14-from-local": {**MIDDLE, "start": {"l1": 8.0, "tokens": 81_920}, "tokens": 20_480},
+    "layers.24": {
+        "site": "layers.24",
+        "local": (9.0, 18.0, 30.0, 45.0, 65.0),
+        "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
+        "e2e+ds": (1.0, 2.0, 4.0, 7.0, 11.0),
+        "beta": 0.05,
+        "tokens": 40_960,
+        "batch_rows": 2,
+    },
 }
+"""Early blocks first, as results are shown."""
 
 
 def architecture(l1: float) -> ReluConfig:
@@ -96,7 +90,7 @@ def sweep_config(name: str, start: Path | None = None, *, tokens: int | None = N
     objectives = {"local": Local(), "e2e": EndToEnd(), "e2e+ds": EndToEndDownstream(downstream_coefficient=grid["beta"])}
     dictionaries = {
         f"{kind}-{l1:g}": DictionaryConfig(
-            site=grid.get("site", name),
+            site=grid["site"],
             architecture=architecture(l1),
             objective=objective,
             lr=LR,
@@ -123,9 +117,8 @@ def keep(run: Path, out: Path, command: str) -> None:
 
 
 def present(out: Path) -> None:
-    """Write table.md and comparison.html of all sweeps that OUT keeps, early blocks first."""
-    by_block = sorted(SWEEPS, key=lambda name: (int(re.findall(r"\d+", name)[0]), name))
-    kept = [out / name for name in by_block if (out / name).exists()]
+    """Write table.md and comparison.html of all sweeps that OUT keeps."""
+    kept = [out / name for name in SWEEPS if (out / name).exists()]
     write_text(out / "table.md", "\n".join(section(folder.name, read_summary(folder)) for folder in kept))
     write_comparison(compare([folder for folder in kept if "start" not in SWEEPS[folder.name]]), out / "comparison.html")
     for folder in kept:  # one curve would join what began at random and what did not
