@@ -124,7 +124,12 @@ def _rows_of(run: Path, run_name: str) -> list[Row]:
         values["held_out_tokens"] = scored.get("tokens")
         values |= {key: value for key, value in entry.items() if value is not None}
         numbers: dict[str, Any] = {
-            key: _number(values.get(key), f"{run}/summary.json: '{key}' of '{name}'", problems) for key in NUMBERS
+            key: _number(
+                values.get(key),
+                f"{run}/{'scores' if entry.get(key) is None else 'summary'}.json: '{key}' of '{name}'",
+                problems,
+            )
+            for key in NUMBERS
         }
         definition = entry.get("alive_definition") or scored.get("alive_definition")
         words: dict[str, Any] = {key: str(entry.get(key) or "not stated") for key in ("site", "architecture", "objective")}
