@@ -55,7 +55,7 @@ class Host:
         self._held = 0
 
     @classmethod
-    def load(cls, name_or_path: str, *, device: str = "cpu", dtype: str = "float32") -> Host:
+    def load(cls, name_or_path: str, *, device: str = "cpu", dtype: str | torch.dtype = "float32") -> Host:
         """Load a language model by catalogue name ('smollm2'), folder or hub name; see `hosts.language.load`."""
         module, tokenizer = load(name_or_path, device=device, dtype=dtype)
         return cls(module, name=name_or_path, tokenizer=tokenizer)
