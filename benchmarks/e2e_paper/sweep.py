@@ -4,16 +4,18 @@
     python benchmarks/e2e_paper/sweep.py --out /tmp/small --smallest     the same steps in a minute, for tests
 
 Every dictionary of a sweep starts from the same random atoms, or from the same local dictionary, and sees the same
-tokens, so budgets are equal. Runs can be stopped and started again. The folders beside this file keep what each
-sweep gave, table.md and comparison.html show it.
+tokens, so budgets are equal (layers.14-local has the total budget of layers.14-from-local). Runs can be stopped and
+started again. The folders beside this file keep what each sweep gave, table.md and comparison.html show it.
 """
 
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
+from pellucid.core.errors import HostMismatchWarning
 from pellucid.core.files import read_json, write_json, write_text
 from pellucid.core.logging import log, to_stderr
 from pellucid.core.provenance import environment
@@ -34,7 +36,7 @@ HELD_OUT_ROWS = 48
 EXCLUDED = 4
 """First positions no dictionary of the sweep sees: a row that opens with a repeated token has the sink's norm there too."""
 # lambdas of each objective, beta of the downstream term (0.05 late, as in the paper), tokens and rows of 128 in an update;
-# `start`: lambda and tokens of the local dictionary that all others go on from
+# `start`: the local dictionary that all others go on from; `dtype`: of the host in training (float32 when scored)
 MIDDLE: dict[str, Any] = {
     "site": "layers.14",
     "local": (3.0, 5.0, 8.0, 12.0, 18.0),
@@ -54,7 +56,15 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "batch_rows": 2,
     },
     "layers.14": {**MIDDLE, "tokens": 102_400},
-    "layers.14-from-local": {**MIDDLE, "start": {"l1": 8.0, "tokens": 81_920}, "tokens": 20_480},
+    "layers.14-from-local": {
+        **MIDDLE,
+        "start": {"l1": 8.0, "tokens": 81_920, "batch_rows": 1},
+        "tokens": 204_800,
+        "batch_rows": 4,
+        "dtype": "bfloat16",
+    },
+    # what the local dictionaries of the sweep above would have been, had each had its own lambda from the beginning
+    "layers.14-local": {**MIDDLE, "e2e": (), "e2e+ds": (), "tokens": 286_720, "batch_rows": 2, "dtype": "bfloat16"},
     "layers.24": {
         "site": "layers.24",
         "local": (9.0, 18.0, 30.0, 45.0, 65.0),
@@ -77,7 +87,7 @@ def start_config(name: str) -> FitConfig:
     """The local dictionary that all of a sweep's go on from."""
     grid = SWEEPS[name]
     first = DictionaryConfig(site=grid["site"], architecture=architecture(grid["start"]["l1"]), lr=LR, seed=SEED)
-    return _config(name, {"start": first}, grid["start"]["tokens"])
+    return _config({"start": first}, grid["start"]["tokens"], batch_rows=grid["start"]["batch_rows"])
 
 
 def sweep_config(name: str, start: Path | None = None, *, tokens: int | None = None, coefficients: int = 5) -> FitConfig:
@@ -100,12 +110,13 @@ def sweep_config(name: str, start: Path | None = None, *, tokens: int | None = N
         for kind, objective in objectives.items()
         for l1 in grid[kind][:coefficients]
     }
-    return _config(name, dictionaries, tokens or grid["tokens"])
+    dtype = grid.get("dtype", "float32")
+    return _config(dictionaries, tokens or grid["tokens"], batch_rows=grid["batch_rows"], dtype=dtype)
 
 
-def _config(name: str, dictionaries: dict[str, DictionaryConfig], tokens: int) -> FitConfig:
+def _config(dictionaries: dict[str, DictionaryConfig], tokens: int, **kind: Any) -> FitConfig:
     data = TextConfig(seed=SEED, exclude_first=EXCLUDED)
-    return FitConfig(dictionaries=dictionaries, tokens=tokens, batch_rows=SWEEPS[name]["batch_rows"], data=data, log_every=4)
+    return FitConfig(dictionaries=dictionaries, tokens=tokens, data=data, log_every=4, **kind)
 
 
 def keep(run: Path, out: Path, command: str) -> None:
@@ -120,7 +131,8 @@ def present(out: Path) -> None:
     """Write table.md and comparison.html of all sweeps that OUT keeps."""
     kept = [out / name for name in SWEEPS if (out / name).exists()]
     write_text(out / "table.md", "\n".join(section(folder.name, read_summary(folder)) for folder in kept))
-    write_comparison(compare([folder for folder in kept if "start" not in SWEEPS[folder.name]]), out / "comparison.html")
+    sites = [folder for folder in kept if folder.name == SWEEPS[folder.name]["site"]]
+    write_comparison(compare(sites), out / "comparison.html")
     for folder in kept:  # one curve would join what began at random and what did not
         if "start" in SWEEPS[folder.name]:
             write_comparison(compare([folder]), folder / "comparison.html")
@@ -170,9 +182,13 @@ def main() -> None:
         if "start" in SWEEPS[name]:
             start = fit(start_config(name), arguments.out / f"{name}-start", host=host, data=data)
         config = sweep_config(name, tokens=512, coefficients=1) if small else sweep_config(name, start)
-        run = fit(config, arguments.out / name, host=host, data=data)
+        training = host if config.dtype == "float32" else Host.load("smollm2", dtype=config.dtype)
+        run = fit(config, arguments.out / name, host=training, data=data)
         if not (run / "summary.json").exists():
-            evaluate_run(run, host, data, rows=2 if small else HELD_OUT_ROWS, batch_rows=4)
+            with warnings.catch_warnings():
+                if training is not host:  # the same weights, unrounded
+                    warnings.simplefilter("ignore", HostMismatchWarning)
+                evaluate_run(run, host, data, rows=2 if small else HELD_OUT_ROWS, batch_rows=4)
         keep(run, kept, command if small else f"{command} --sweeps {name}")
         log.info("%s is in %s", name, kept / name)
     present(kept)

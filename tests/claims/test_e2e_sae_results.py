@@ -19,11 +19,13 @@ MIDDLE = "layers.14"
 FROM_LOCAL = "layers.14-from-local"
 """The middle block once more, every dictionary going on from one local one."""
 SWEEPS = (*SITES, FROM_LOCAL)
+LOCAL = "layers.14-local"
+"""Local dictionaries of the total budget of FROM_LOCAL, each trained for its own lambda from random atoms on."""
 PLACES = 20
 OBJECTIVES = ("local", "e2e", "e2e+ds")
 SHORT = "after 40,960 tokens from random atoms, 256 an update"
 LONGER = "after 102,400 tokens from random atoms, 128 an update"
-FURTHER = "20,480 tokens after 81,920 of one local dictionary, 128 an update"
+FURTHER = "204,800 tokens after 81,920 of one local dictionary, 512 an update"
 
 
 def _open(*values, why):
@@ -34,7 +36,7 @@ def _open(*values, why):
 @pytest.fixture(scope="module")
 def smollm2():
     """Rows of the committed reproduction, by sweep."""
-    kept = {sweep: RESULTS / sweep / "summary.json" for sweep in SWEEPS}
+    kept = {sweep: RESULTS / sweep / "summary.json" for sweep in (*SWEEPS, LOCAL)}
     missing = [sweep for sweep, path in kept.items() if not path.exists()]
     assert not missing, (
         f"no results of {missing}: run 'python benchmarks/e2e_paper/sweep.py --sweeps {' '.join(missing)}' (hours)"
@@ -131,7 +133,8 @@ def test_e2e_sae_07_smollm2_ce_increase_is_below_local_at_equal_l0(smollm2, swee
     [
         _open(MIDDLE, "e2e", why=f"1.04, 1.20 and 1.33 times local at L0 18, 35, 62; {LONGER}"),
         (MIDDLE, "e2e+ds"),
-        (FROM_LOCAL, "e2e"),  # of its e2e+ds no dictionary is that close to a local one
+        (FROM_LOCAL, "e2e"),
+        (FROM_LOCAL, "e2e+ds"),
     ],
 )
 def test_e2e_sae_07_smollm2_trained_pairs_within_a_tenth_of_l0(smollm2, sweep, objective):
@@ -146,8 +149,8 @@ def test_e2e_sae_07_smollm2_trained_pairs_within_a_tenth_of_l0(smollm2, sweep, o
     [
         _open(MIDDLE, "e2e", why=f"mean ratio 1.22 over L0 18 to 146; {LONGER}"),
         _open(MIDDLE, "e2e+ds", why=f"mean ratio 0.788 over L0 18 to 144 (0.73 to 0.85); {LONGER}"),
-        _open(FROM_LOCAL, "e2e", why=f"mean ratio 0.851 over L0 30 to 96 (0.74 to 0.91); {FURTHER}"),
-        _open(FROM_LOCAL, "e2e+ds", why=f"mean ratio 0.726 over L0 30 to 98 (0.69 to 0.78); {FURTHER}"),
+        (FROM_LOCAL, "e2e"),
+        (FROM_LOCAL, "e2e+ds"),
     ],
 )
 def test_e2e_sae_07_smollm2_mean_ratio_of_ce_increase_is_below_0_7(smollm2, sweep, objective):
@@ -170,13 +173,11 @@ def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, sweep, o
     assert max(found.ratios) < 1
 
 
-@pytest.mark.parametrize(
-    "objective", [_open("e2e", why=f"0.88 to 1.01 times, mean 0.97, over L0 22 to 96; {FURTHER}"), "e2e+ds"]
-)
+@pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
 def test_e2e_sae_07_smollm2_from_local_is_below_local_trained_for_its_lambda_throughout(smollm2, objective):
     """Local that changes lambda late loses by it; this is the better local of the same total budget."""
-    local, other = smollm2[MIDDLE], smollm2[FROM_LOCAL]
-    assert local[0]["tokens"] == other[0]["tokens"] + other[0]["warm_start_tokens"]
+    local, other = smollm2[LOCAL], smollm2[FROM_LOCAL]
+    assert local[0]["warm_start_tokens"] == 0 and local[0]["tokens"] == other[0]["tokens"] + other[0]["warm_start_tokens"]
     found = loss_ratio(_curve(local, "local", "ce_increase"), _curve(other, objective, "ce_increase"), n=PLACES)
     assert isinstance(found, Ratio), found
     assert max(found.ratios) < 1
@@ -200,7 +201,7 @@ def test_e2e_sae_08_digits_e2e_ds_is_within_twice_local_at_the_last_layer(digits
         "layers.5",
         _open("layers.14", why=f"2.60 to 3.34 times at equal CE increase, wanted 3; {LONGER}"),
         _open("layers.24", why=f"1.38 to 2.32 times at equal CE increase, wanted 3; {SHORT}"),
-        _open(FROM_LOCAL, why=f"1.57 to 1.79 times at equal CE increase, wanted 3; {FURTHER}"),
+        _open(FROM_LOCAL, why=f"2.24 to 2.57 times at equal CE increase, wanted 3; {FURTHER}"),
     ],
 )
 def test_e2e_sae_08_smollm2_error_at_the_site_is_three_times_larger_for_e2e(smollm2, sweep):
@@ -244,7 +245,7 @@ def test_e2e_sae_09_digits_e2e_shrinks_most(digits):
         _open("layers.5", why=f"0.911 down to 0.859 at equal CE increase of all three; {SHORT}"),
         _open("layers.14", why=f"0.915 down to 0.870 over the shared range of CE increase; {LONGER}"),
         _open("layers.24", why=f"0.911 down to 0.829 over the shared range of CE increase; {SHORT}"),
-        _open(FROM_LOCAL, why=f"0.931 down to 0.877 over the shared range of CE increase; {FURTHER}"),
+        _open(FROM_LOCAL, why=f"0.934 down to 0.895 over the shared range of CE increase; {FURTHER}"),
     ],
 )
 def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, sweep):
@@ -259,7 +260,7 @@ def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, sweep):
         _open("layers.14", why=f"e2e 0.94 to 0.77, e2e+ds 0.89 to 0.78, local 0.91 to 0.87 from the least loss on; {LONGER}"),
         _open(
             FROM_LOCAL,
-            why=f"e2e 0.93 to 0.79, e2e+ds 0.91 to 0.80, local 0.93 to 0.88: above e2e+ds at the lesser losses; {FURTHER}",
+            why=f"e2e 0.890 to 0.767, e2e+ds 0.881 to 0.789, local 0.934 to 0.895: above e2e+ds at the least losses; {FURTHER}",
         ),
         _open("layers.24", why=f"e2e 0.861 to 0.827, e2e+ds 0.854 to 0.827, both below local's 0.911 to 0.829; {SHORT}"),
     ],
