@@ -158,6 +158,8 @@ def test_a_comparison_names_its_runs_and_warnings(run, tmp_path):
     (other / "summary.json").write_text(json.dumps(summary | {"host": "another"}))
     page = Page(write_comparison(compare([run, other]), tmp_path / "page.html"))
     assert "run, other" in page.text and "Hosts differ: tiny for run; another for other." in page.text
+    assert "Comparison of 2 runs" in page.text
+    assert "Comparison of 1 run " in Page(write_comparison(compare([run]), tmp_path / "page.html")).text + " "
 
 
 def test_a_lone_surrogate_in_a_name_does_not_stop_the_report(run):

@@ -36,7 +36,8 @@ def write_report(run: Path, others: Sequence[Path] = (), reference: str = "local
 def write_comparison(comparison: Comparison, path: Path) -> Path:
     """Write a comparison as one offline page and return its path; PellucidError if jinja2 is not installed."""
     path = Path(path)
-    _write(path, "comparison.html", _trade_off(comparison) | {"title": f"Comparison of {len(comparison.runs)} runs"})
+    n = len(comparison.runs)
+    _write(path, "comparison.html", _trade_off(comparison) | {"title": f"Comparison of {n} run{'s' if n > 1 else ''}"})
     return path
 
 
