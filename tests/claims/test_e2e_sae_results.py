@@ -175,12 +175,17 @@ def test_e2e_sae_07_smollm2_fewer_latents_at_equal_ce_increase(smollm2, sweep, o
 
 @pytest.mark.parametrize("objective", ["e2e", "e2e+ds"])
 def test_e2e_sae_07_smollm2_from_local_is_below_local_trained_for_its_lambda_throughout(smollm2, objective):
-    """Local that changes lambda late loses by it; this is the better local of the same total budget."""
+    """Local could lose by changing lambda late, so it is held to local of the same total budget that never did."""
     local, other = smollm2[LOCAL], smollm2[FROM_LOCAL]
-    assert local[0]["warm_start_tokens"] == 0 and local[0]["tokens"] == other[0]["tokens"] + other[0]["warm_start_tokens"]
+    assert {row["warm_start_tokens"] for row in local} == {0} and len({row["sparsity"] for row in local}) >= 5
+    same = [
+        {(row["site"], row["n_latents"], row["tokens"] + row["warm_start_tokens"], row["held_out_tokens"]) for row in rows}
+        for rows in (local, other)
+    ]
+    assert same[0] == same[1] and len(same[0]) == 1
     found = loss_ratio(_curve(local, "local", "ce_increase"), _curve(other, objective, "ce_increase"), n=PLACES)
     assert isinstance(found, Ratio), found
-    assert max(found.ratios) < 1
+    assert max(found.ratios) < 1 and found.mean < 0.7
 
 
 def test_e2e_sae_08_digits_error_at_the_site_is_three_times_larger_and_e2e_ds_lies_between(digits):
