@@ -149,7 +149,8 @@ def section(name: str, summary: dict[str, Any]) -> str:
         "",
         f"Made by `{summary['command']}` on {summary['date']}; seed {summary['seed']}, "
         + ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
-        + f". Every dictionary: {rows[0]['tokens']:,} tokens from {begin}, {128 * summary['grid']['batch_rows']} an update; "
+        + f". Every dictionary: {rows[0]['tokens']:,} tokens from {begin}, {128 * summary['grid']['batch_rows']} an update, "
+        f"host in {summary['grid'].get('dtype', 'float32')} while training; "
         f"{rows[0]['held_out_tokens']:,} held-out positions; original cross-entropy {rows[0]['ce_original']:.3f}.",
         "",
         head,
