@@ -43,7 +43,9 @@ MIDDLE: dict[str, Any] = {
     "e2e": (0.35, 0.7, 1.3, 2.4, 4.5),
     "e2e+ds": (30.0, 55.0, 95.0, 150.0, 240.0),
     "beta": 2.5,
-    "batch_rows": 1,
+    "tokens": 204_800,
+    "batch_rows": 4,
+    "dtype": "bfloat16",
 }
 SWEEPS: dict[str, dict[str, Any]] = {
     "layers.5": {
@@ -55,16 +57,10 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "tokens": 40_960,
         "batch_rows": 2,
     },
-    "layers.14": {**MIDDLE, "tokens": 102_400},
-    "layers.14-from-local": {
-        **MIDDLE,
-        "start": {"l1": 8.0, "tokens": 81_920, "batch_rows": 1},
-        "tokens": 204_800,
-        "batch_rows": 4,
-        "dtype": "bfloat16",
-    },
+    "layers.14": MIDDLE,
+    "layers.14-from-local": {**MIDDLE, "start": {"l1": 8.0, "tokens": 81_920, "batch_rows": 1}},
     # what the local dictionaries of the sweep above would have been, had each had its own lambda from the beginning
-    "layers.14-local": {**MIDDLE, "e2e": (), "e2e+ds": (), "tokens": 286_720, "batch_rows": 2, "dtype": "bfloat16"},
+    "layers.14-local": {**MIDDLE, "e2e": (), "e2e+ds": (), "tokens": 286_720, "batch_rows": 2},
     "layers.24": {
         "site": "layers.24",
         "local": (9.0, 18.0, 30.0, 45.0, 65.0),

@@ -71,13 +71,15 @@ def _at(data: Any, step: int, action: Callable[[], None]) -> None:
 
 
 def _pause(data: small.Tokens, step: int, marker: Path) -> None:
-    """Say that `step` has begun and stay in it for a while."""
+    """Say that `step` has begun by a file, and stay in it until that is gone."""
     plain = data.train_batch
 
     def train_batch(number: int, size: int) -> Any:
         if number == step:
             marker.touch()
-            time.sleep(0.5)
+            end = time.monotonic() + 60
+            while marker.exists() and time.monotonic() < end:
+                time.sleep(0.005)
         return plain(number, size)
 
     data.train_batch = train_batch  # type: ignore[method-assign]

@@ -15,9 +15,9 @@ STEPS = 8
 SELDOM = {"steps": STEPS, "checkpoint_seconds": 1e6}
 
 
-def _when(marker):
+def _until(found):
     end = time.monotonic() + 60
-    while not marker.exists():
+    while not found():
         assert time.monotonic() < end
         time.sleep(0.005)
 
@@ -32,8 +32,10 @@ def uninterrupted(fork_server, tmp_path):
 def test_ctrl_c_writes_a_checkpoint_and_going_on_gives_the_same_bytes(fork_server, small, tmp_path, uninterrupted):
     run, marker = tmp_path / "run", tmp_path / "marker"
     process = fork_server.fit(run, "first", config=SELDOM, pause_at=4, marker=str(marker))
-    _when(marker)
+    _until(marker.exists)
     process.send(signal.SIGINT)
+    _until(lambda: "finishing this update" in process.log)
+    marker.unlink()
     assert process.wait() == 130
     assert "finishing this update, then writing a checkpoint" in process.log
     assert f"stopped; run the same command again to go on from step 5 of {STEPS}" in process.log
@@ -50,10 +52,9 @@ def test_ctrl_c_writes_a_checkpoint_and_going_on_gives_the_same_bytes(fork_serve
 def test_a_second_ctrl_c_stops_at_once_and_costs_nothing_but_the_steps(fork_server, small, tmp_path, uninterrupted):
     run, marker = tmp_path / "run", tmp_path / "marker"
     process = fork_server.fit(run, "first", config=SELDOM, pause_at=4, marker=str(marker))
-    _when(marker)
+    _until(marker.exists)
     process.send(signal.SIGINT)
-    while "finishing this update" not in process.log:
-        time.sleep(0.005)
+    _until(lambda: "finishing this update" in process.log)
     process.send(signal.SIGINT)
     assert process.wait() == 130
     assert "stopped; run the same command again to go on from the beginning" in process.log
