@@ -67,8 +67,9 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "e2e": (0.4, 0.8, 1.5, 3.0, 5.0),
         "e2e+ds": (1.0, 2.0, 4.0, 7.0, 11.0),
         "beta": 0.05,
-        "tokens": 40_960,
-        "batch_rows": 2,
+        "tokens": 204_800,
+        "batch_rows": 4,
+        "dtype": "bfloat16",
     },
 }
 """Early blocks first, as results are shown."""

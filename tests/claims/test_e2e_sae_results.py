@@ -205,7 +205,7 @@ def test_e2e_sae_08_digits_e2e_ds_is_within_twice_local_at_the_last_layer(digits
     [
         "layers.5",
         _open("layers.14", why=f"2.67 to 3.34 times at equal CE increase, wanted 3; {LONGER}"),
-        _open("layers.24", why=f"1.38 to 2.32 times at equal CE increase, wanted 3; {SHORT}"),
+        _open("layers.24", why=f"1.78 to 3.05 times at equal CE increase, wanted 3; {LONGER}"),
         _open(FROM_LOCAL, why=f"2.24 to 2.57 times at equal CE increase, wanted 3; {FURTHER}"),
     ],
 )
@@ -249,7 +249,7 @@ def test_e2e_sae_09_digits_e2e_shrinks_most(digits):
     [
         _open("layers.5", why=f"0.911 down to 0.859 at equal CE increase of all three; {SHORT}"),
         _open("layers.14", why=f"0.926 down to 0.876 over the shared range of CE increase; {LONGER}"),
-        _open("layers.24", why=f"0.911 down to 0.829 over the shared range of CE increase; {SHORT}"),
+        _open("layers.24", why=f"0.934 down to 0.872 over the shared range of CE increase; {LONGER}"),
         _open(FROM_LOCAL, why=f"0.934 down to 0.895 over the shared range of CE increase; {FURTHER}"),
     ],
 )
@@ -271,7 +271,7 @@ def test_e2e_sae_09_smollm2_local_keeps_nine_tenths_of_the_norm(smollm2, sweep):
             FROM_LOCAL,
             why=f"e2e 0.890 to 0.767, e2e+ds 0.881 to 0.789, local 0.934 to 0.895: above e2e+ds at the least losses; {FURTHER}",
         ),
-        _open("layers.24", why=f"e2e 0.861 to 0.827, e2e+ds 0.854 to 0.827, both below local's 0.911 to 0.829; {SHORT}"),
+        "layers.24",
     ],
 )
 def test_e2e_sae_09_smollm2_e2e_shrinks_most(smollm2, sweep):
